@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import platform
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ from parcs import errors
 from parcs.channel import base, dialer, waiting
 from parcs.channel.keeper import Keeper
 from parcs.channel.listener import Listener
-from parcs.channel.tcp import Connection, TcpChannel
+from parcs.channel.tcp import Connection, Home, TcpChannel
 from parcs.model import address as addresses
 from parcs.model.settings import Settings
 from parcs.version import VERSION
@@ -39,6 +39,7 @@ class Endpoint:
         self._listener: Listener | None = None
         self._channels: set[TcpChannel] = set()
         self._links: dict[str, TcpChannel | str] = {}
+        self._backstage = Backstage(self)
         self._keeper = Keeper(self._beat)
         self.on_beat: Callable[[], None] | None = None
 
@@ -65,11 +66,12 @@ class Endpoint:
         """
         where = addresses.parse(address)
         connection = dialer.dial(where, self._token, self._hello(role, ticket), self.settings)
-        return self.adopt(connection, name or connection.peer.name, ticket)
+        name = name or connection.peer.name
+        return self.adopt(connection, name, ticket, self._backstage if role == "engine" else None)
 
-    def adopt(self, connection: Connection, name: str, identity: str) -> TcpChannel:
+    def adopt(self, connection: Connection, name: str, identity: str, home: Home | None = None) -> TcpChannel:
         """Make a channel of a greeted connection. ``identity`` is the same at both ends."""
-        channel = TcpChannel(connection, name, identity, self)
+        channel = TcpChannel(connection, name, identity, home or self)
         with self._lock:
             self._channels.add(channel)
         self._keeper.start()
@@ -116,7 +118,7 @@ class Endpoint:
         with self._lock:
             if channel in self._channels:
                 self._channels.remove(channel)
-                self.ledger.past = self.ledger.past.plus(channel.statistics)
+                channel.home.ledger.past = channel.home.ledger.past.plus(channel.statistics)
 
     @property
     def statistics(self) -> base.Statistics:
@@ -124,7 +126,8 @@ class Endpoint:
         with self._lock:
             total = self.ledger.past
             for channel in self._channels:
-                total = total.plus(channel.statistics)
+                if channel.home is self:
+                    total = total.plus(channel.statistics)
             return total
 
     def close(self) -> None:
@@ -146,7 +149,7 @@ class Endpoint:
             frame_limit=self.settings.frame_limit,
             keepalive_s=self.settings.keepalive_s,
             parcs=VERSION,
-            language_version=platform.python_version(),
+            language_version="%d.%d.%d" % sys.version_info[:3],
         )
 
     def _beat(self) -> None:
@@ -157,6 +160,26 @@ class Endpoint:
                 continue  # the channel keeps its failure for its user
         if self.on_beat is not None:
             self.on_beat()
+
+
+class Backstage:
+    """The home of a program's channel to its engine server: kept alive like the others, but what it
+    carries is no user's message, and waiting on it is no wait of the user's."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.name, self.settings = endpoint.name, endpoint.settings
+        self.waits = waiting.WaitBoard()
+        self.ledger = waiting.Ledger()
+        self.forget = endpoint.forget
+
+    def on_attach(self, parent: TcpChannel, message: dict[str, Any]) -> None:
+        raise errors.ProtocolError("an engine server arranges no channels")
+
+    def claim_link(self, ticket: str) -> Connection:
+        raise errors.ChannelBrokenError("the channel to an engine server cannot be handed on")
+
+    def open_link(self, address: str, ticket: str, name: str) -> TcpChannel:
+        raise errors.ProtocolError("an engine server hands no channels on")
 
 
 def accept_original(host: str, port: int, endpoint: Endpoint) -> tuple[TcpChannel, str]:

@@ -1,0 +1,158 @@
+"""The engine protocol: JSON messages over one version 2 connection (role ``engine``).
+
+A program sends requests, ``{"id": 7, "do": "start", ...}``, and gets ``{"id": 7, "ok": {...}}`` or
+``{"id": 7, "error": {"type": ..., "message": ...}}``. There are six:
+
+    start     run COUNT points of a module; they call the given address back
+    stop      end points
+    status    what became of points
+    waiting   this program is blocked on these channels (none: it goes on)
+    report    what this program's channels carried; while tracing, each message
+    result    the value the job's runner returned
+
+The server sends events of its own accord: ``{"event": "ended", ...}`` to the creator of a point that
+ended, ``{"event": "deadlock", ...}`` to programs that wait for each other.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+from parcs import errors
+from parcs.model.lifecycle import Ending
+
+ENGINE_VARIABLE: Final = "PARCS_ENGINE"
+TOKEN_VARIABLE: Final = "PARCS_TOKEN"
+CALL_VARIABLE: Final = "PARCS_CALL"
+POINT_VARIABLE: Final = "PARCS_POINT"
+SPACE_VARIABLE: Final = "PARCS_SPACE"
+TRACE_VARIABLE: Final = "PARCS_TRACE"
+QUIET_VARIABLE: Final = "PARCS_QUIET"
+
+RUNNER: Final = "runner"
+"""The name of a job's first program in its control space."""
+
+
+class Start(NamedTuple):
+    """Run ``count`` points of ``module``; each calls ``call`` and shows its name as ticket."""
+
+    module: str
+    count: int
+    call: str
+    environment: dict[str, str]
+    resources: dict[str, Any]
+
+
+class Waiting(NamedTuple):
+    """A blocked program. ``channels`` are what could wake it; any one is enough.
+
+    ``counts`` has, for each of its channels, how many messages it has sent and received there.
+    """
+
+    report: int
+    channels: list[WaitedFor]
+    counts: dict[str, tuple[int, int]]
+
+
+class WaitedFor(NamedTuple):
+    """One channel a program is blocked on: to receive, or (``sending``) until its peer reads."""
+
+    channel: str
+    peer: str
+    sending: bool
+
+
+class Report(NamedTuple):
+    """What a program's channels carried, and what it cost. Seconds; bytes of bodies.
+
+    An event is ``[kind, channel, peer, number, bytes, begin, end]``: kind ``send``, ``recv`` or ``run``,
+    times in seconds since the epoch.
+    """
+
+    messages_sent: int
+    messages_received: int
+    bytes_sent: int
+    bytes_received: int
+    waited_s: float
+    busy_s: float
+    language: str
+    events: list[list[Any]]
+
+
+def parse_start(body: dict[str, Any]) -> Start:
+    """Read a start request.
+
+    Raises:
+        EngineError: a field is missing or makes no sense.
+    """
+    module, count, call = body.get("module"), body.get("count", 1), body.get("call")
+    environment, resources = body.get("environment", {}), body.get("resources", {})
+    if not isinstance(module, str) or not module or not isinstance(call, str):
+        raise errors.EngineError("start: 'module' and 'call' should be strings")
+    if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= 100_000:
+        raise errors.EngineError(f"start: 'count' is {count!r}; it should be from 1 to 100000")
+    if not isinstance(environment, dict) or not all(
+        isinstance(key, str) and isinstance(value, str) and key and "=" not in key and "\0" not in key + value
+        for key, value in environment.items()
+    ):
+        raise errors.EngineError("start: 'environment' should map names to strings")
+    if not isinstance(resources, dict):
+        raise errors.EngineError("start: 'resources' should be an object")
+    return Start(module, count, call, environment, resources)
+
+
+def parse_waiting(body: dict[str, Any]) -> Waiting:
+    """Read a waiting request.
+
+    Raises:
+        EngineError: it makes no sense.
+    """
+    try:
+        channels = [WaitedFor(str(c[0]), str(c[1]), bool(c[2])) for c in body["channels"]]
+        counts = {str(key): (int(sent), int(received)) for key, (sent, received) in body["counts"].items()}
+        return Waiting(int(body["report"]), channels, counts)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise errors.EngineError(f"waiting: {error!r}") from None
+
+
+def parse_report(body: dict[str, Any]) -> Report:
+    """Read a report request.
+
+    Raises:
+        EngineError: it makes no sense.
+    """
+    try:
+        return Report(
+            int(body["messages_sent"]),
+            int(body["messages_received"]),
+            int(body["bytes_sent"]),
+            int(body["bytes_received"]),
+            float(body["waited_s"]),
+            float(body["busy_s"]),
+            str(body["language"]),
+            [list(event) for event in body.get("events", [])],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise errors.EngineError(f"report: {error!r}") from None
+
+
+def ended_event(point: str, ending: Ending) -> dict[str, Any]:
+    """The event that tells a creator of a point's end."""
+    return {"event": "ended", "point": point, "ending": ending._asdict()}
+
+
+_RAISED: Final = {
+    kind.__name__: kind
+    for kind in (errors.UnknownModuleError, errors.ManifestError, errors.SettingsError, errors.ParameterError)
+}
+
+
+def error_to_json(error: errors.ParcsError) -> dict[str, str]:
+    """An error as the body of a refusal."""
+    return {"type": type(error).__name__, "message": str(error)}
+
+
+def error_from_json(body: dict[str, Any]) -> errors.ParcsError:
+    """The error to raise for a refusal."""
+    kind = _RAISED.get(str(body.get("type")), errors.EngineError)
+    return kind(str(body.get("message")))

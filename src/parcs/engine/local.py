@@ -1,0 +1,304 @@
+"""Points as processes of this machine.
+
+Each point is a process in a session of its own, so that Ctrl-C reaches only the runner and a point's whole
+family can be ended together. Its output comes through pipes to the console, line by line; its last lines are
+kept for the day it dies. A guardian process cleans up if this one is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from parcs import errors
+from parcs.contract import engine as contract
+from parcs.engine import guardian
+from parcs.engine.console import Console
+from parcs.engine.server import EngineServer
+from parcs.engine.space import ControlSpace
+from parcs.model import resources as needs
+from parcs.model.lifecycle import Ending, PointEvent
+from parcs.model.settings import Settings
+from parcs.module import find
+from parcs.module.manifest import Module
+
+_LAST_LINES = 20
+_LONGEST_LINE = 16 * 1024
+_GRACE_S = 2.0
+
+
+class Output:
+    """One pipe of one process, cut into lines."""
+
+    def __init__(self, pipe: IO[bytes], take: Callable[[str], None]) -> None:
+        self.pipe, self._take = pipe, take
+        os.set_blocking(pipe.fileno(), False)
+        self._rest = b""
+
+    def read(self) -> bool:
+        """Take what is there; False at the end of the pipe."""
+        try:
+            data = os.read(self.pipe.fileno(), 65536)
+        except BlockingIOError:
+            return True
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if not data or len(self._rest) > _LONGEST_LINE:
+            lines, self._rest = [*lines, self._rest] if self._rest else lines, b""
+        for line in lines:
+            self._take(line.decode(errors="replace").rstrip("\r"))
+        return bool(data)
+
+
+class PointProcess:
+    """The process of one point."""
+
+    def __init__(self, name: str, process: subprocess.Popen[bytes], pidfd: int | None) -> None:
+        self.name, self.process, self.pidfd = name, process, pidfd
+        self.last_lines: deque[str] = deque(maxlen=_LAST_LINES)
+        self.outputs: list[Output] = []
+        self.kill_at: float | None = None
+
+
+class LocalBackend:
+    """Starts modules as processes.
+
+    Args:
+        places: the search path for modules.
+        console: where the points' output goes.
+        extra: variables for every point's environment.
+    """
+
+    def __init__(self, places: list[Path], console: Console, extra: dict[str, str]) -> None:
+        self._places, self._console, self._extra = places, console, extra
+        self._processes: dict[str, PointProcess] = {}
+        self._modules: dict[str, Module] = {}
+        self._server: EngineServer | None = None
+        self._guardian: subprocess.Popen[bytes] | None = None
+        self._node = os.uname().nodename
+
+    @property
+    def server(self) -> EngineServer:
+        """The server this backend works for."""
+        assert self._server is not None
+        return self._server
+
+    def attach(self, server: EngineServer) -> None:
+        self._server = server
+        self._guardian = subprocess.Popen(
+            [sys.executable, "-I", "-S", guardian.__file__, server.space.identity],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def start(self, request: contract.Start, creator: str) -> list[str]:
+        module = self._modules.get(request.module) or find.find(request.module, self._places)
+        self._modules[request.module] = module
+        if not module.command:
+            raise errors.EngineError(f"{module.name} has no command for points, only a runner ({module.folder})")
+        needs.parse(request.resources, f"resources of {module.name}")
+        return [self._start_one(module, request, creator) for _ in range(request.count)]
+
+    def _start_one(self, module: Module, request: contract.Start, creator: str) -> str:
+        record = self.server.space.add(module.name, module.language, creator)
+        environment = {
+            **os.environ,
+            **{name: p.default for name, p in module.parameters.items() if p.default and name not in os.environ},
+            **self._extra,
+            **request.environment,
+            contract.CALL_VARIABLE: request.call,
+            contract.POINT_VARIABLE: record.name,
+        }
+        try:
+            process = spawn(module, module.command, environment)
+        except OSError as error:
+            reason = why_not_started(module, module.command, error)
+            self.server.on_ended(record.name, Ending(None, None, self._node, [], reason))
+            return record.name
+        self.tell_guardian("add", process.pid)
+        point = PointProcess(record.name, process, _pidfd(process.pid))
+        self._processes[record.name] = point
+        self.server.space.advance(record.name, PointEvent.STARTED)
+        for pipe, is_error in ((process.stdout, False), (process.stderr, True)):
+            assert pipe is not None
+            self._watch_output(point, pipe, is_error=is_error)
+        if point.pidfd is not None:
+            self.server.watch(point.pidfd, lambda: self._on_exit(point))
+        return record.name
+
+    def _watch_output(self, point: PointProcess, pipe: IO[bytes], *, is_error: bool) -> None:
+        def take(line: str) -> None:
+            point.last_lines.append(line)
+            self._console.write(point.name, line, is_error=is_error)
+
+        output = Output(pipe, take)
+        point.outputs.append(output)
+        self.server.watch(pipe, lambda: output.read() or self._close_output(point, output))
+
+    def _close_output(self, point: PointProcess, output: Output) -> None:
+        self.server.unwatch(output.pipe)
+        output.pipe.close()
+        point.outputs.remove(output)
+
+    def stop(self, name: str) -> None:
+        point = self._processes.get(name)
+        if point is not None and point.kill_at is None:
+            point.kill_at = time.monotonic() + _GRACE_S
+            _signal_group(point, signal.SIGTERM)
+
+    def tick(self) -> None:
+        now = time.monotonic()
+        for point in list(self._processes.values()):
+            if point.kill_at is not None and now >= point.kill_at:
+                point.kill_at = now + _GRACE_S
+                _signal_group(point, signal.SIGKILL)
+            if point.pidfd is None:
+                self._on_exit(point)
+
+    def _on_exit(self, point: PointProcess) -> None:
+        """The point's process is over (it is a zombie still, so that its group's number is still its own)."""
+        pid = point.process.pid
+        ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+        if ended is None:
+            return
+        _signal_group(point, signal.SIGKILL)  # whatever it started and left behind
+        self.tell_guardian("drop", pid)
+        _, status, usage = os.wait4(pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        point.process.returncode = code
+        if point.pidfd is not None:
+            self.server.unwatch(point.pidfd)
+            os.close(point.pidfd)
+        for output in list(point.outputs):
+            while output.read() and _has_more(output):
+                pass
+            self._close_output(point, output)
+        del self._processes[point.name]
+        lines = [] if code == 0 else list(point.last_lines)
+        ending = Ending(code if code >= 0 else None, -code if code < 0 else None, self._node, lines)
+        self.server.on_ended(point.name, ending, usage.ru_utime + usage.ru_stime)
+
+    def tell_guardian(self, verb: str, pid: int) -> None:
+        """Put a process group on the guardian's list, or take it off."""
+        if self._guardian is not None and self._guardian.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):  # somebody killed the guardian: points still end normally
+                self._guardian.stdin.write(f"{verb} {pid}\n".encode())
+                self._guardian.stdin.flush()
+
+    def close(self) -> None:
+        for name in list(self._processes):
+            self.stop(name)
+        deadline = time.monotonic() + 3 * _GRACE_S
+        while self._processes and time.monotonic() < deadline:
+            self.server._serve_once(0.05)
+        if self._guardian is not None and self._guardian.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._guardian.stdin.close()
+            self._guardian.wait()
+
+
+class LocalEngineServer:
+    """An engine server on this machine, with a control space and a token of its own.
+
+    Args:
+        places: the search path for modules.
+        console: where the points' output goes.
+        is_tracing: whether programs note every message.
+    """
+
+    def __init__(
+        self,
+        places: list[Path],
+        settings: Settings,
+        console: Console | None = None,
+        *,
+        is_tracing: bool = False,
+    ) -> None:
+        self.space = ControlSpace(secrets.token_hex(8))
+        token = secrets.token_hex(32)
+        self.environment = {
+            contract.TOKEN_VARIABLE: token,
+            contract.SPACE_VARIABLE: self.space.identity,
+            **({contract.TRACE_VARIABLE: "1"} if is_tracing else {}),
+        }
+        package = str(Path(__file__).parents[2])
+        python_path = os.environ.get("PYTHONPATH", "")
+        extra = {"PYTHONUNBUFFERED": "1", **self.environment}
+        if package not in sys.path or "site-packages" not in package:
+            # run from a source tree: points of other interpreters' working folders find the same PARCS
+            extra["PYTHONPATH"] = os.pathsep.join(filter(None, [package, python_path]))
+        self.backend = LocalBackend(places, console or Console(), extra)
+        self.server = EngineServer(token.encode(), self.space, self.backend, settings)
+        address = str(self.server.address)
+        self.environment[contract.ENGINE_VARIABLE] = extra[contract.ENGINE_VARIABLE] = address
+
+    @property
+    def token(self) -> bytes:
+        """What programs must prove."""
+        return self.environment[contract.TOKEN_VARIABLE].encode()
+
+    def close(self) -> None:
+        """End every point and stop."""
+        self.server.close()
+
+
+def spawn(module: Module, command: tuple[str, ...], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Start a module's command in its folder, in a session of its own.
+
+    Raises:
+        OSError: the command cannot be run.
+    """
+    return subprocess.Popen(
+        command,
+        cwd=module.folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+def why_not_started(module: Module, command: tuple[str, ...], error: OSError) -> str:
+    """Why a module's command could not be run, and what to do."""
+    words = " ".join(command)
+    if error.errno == errno.ENOENT:
+        return (
+            f"command not found: {command[0]!r} (module {module.name}, command {words!r}); install it, or correct "
+            f"command in {module.folder / 'parcs.toml'}"
+        )
+    if error.errno in (errno.EACCES, errno.ENOEXEC):
+        return f"{command[0]!r} is not a program that can be run (module {module.name}): {error.strerror}"
+    return f"the command {words!r} of module {module.name} could not be run: {error}"
+
+
+def _pidfd(pid: int) -> int | None:
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return None  # not Linux: the server's tick asks instead
+
+
+def _signal_group(point: PointProcess, number: int) -> None:
+    try:
+        os.killpg(point.process.pid, number)
+    except (ProcessLookupError, PermissionError):
+        return  # the group is empty already
+
+
+def _has_more(output: Output) -> bool:
+    import select
+
+    return bool(select.select([output.pipe], [], [], 0)[0])
+

@@ -1,0 +1,279 @@
+"""The life of a program in the control space: set up from its environment, run, reported, ended.
+
+`serve` is what every PARCS program ends with. How a program is reached is in its environment:
+
+    PARCS_CALL set       a point: dial the creator back (version 2)
+    otherwise a Service  listens as the original does (version 1, port 4444): any original runner can drive it
+    PARCS_ENGINE set     its engine server; without it a program that starts points becomes its own engine
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from parcs import errors
+from parcs.channel import Channel, Endpoint
+from parcs.contract import engine as contract
+from parcs.model import settings as options
+from parcs.wire import control
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from parcs.channel.tcp import TcpChannel
+    from parcs.engine.client import EngineClient, RemoteEngine
+    from parcs.service import Runner
+
+logger = logging.getLogger("parcs")
+
+PORT_V1 = 4444
+
+
+class Program:
+    """A program's place: its endpoint, its engine once it is used, and its creator if it is a point."""
+
+    def __init__(self, name: str, token: bytes, engine_url: str, call: str) -> None:
+        self.endpoint = Endpoint(name, token, options.from_environment(os.environ))
+        self.endpoint.ledger.is_tracing = bool(os.environ.get(contract.TRACE_VARIABLE))
+        self._engine: RemoteEngine | None = None
+        self._client: EngineClient | None = None
+        self._parent: TcpChannel | None = None
+        self._call = call
+        self._begin = (time.time(), time.process_time())
+        if engine_url:
+            from parcs.engine.client import EngineClient
+
+            self._client = EngineClient(self.endpoint, engine_url)
+
+    @classmethod
+    def from_environment(cls) -> Program:
+        """As the engine that started this program set it up; on its own if none did.
+
+        Raises:
+            SettingsError: the environment contradicts itself.
+        """
+        environment = os.environ
+        token = environment.get(contract.TOKEN_VARIABLE, "")
+        engine_url = environment.get(contract.ENGINE_VARIABLE, "")
+        if engine_url and not token:
+            raise errors.SettingsError(
+                f"{contract.ENGINE_VARIABLE} is set and {contract.TOKEN_VARIABLE} is not; set both, or neither to "
+                "run on this machine"
+            )
+        name = environment.get(contract.POINT_VARIABLE, contract.RUNNER)
+        return cls(name, token.encode(), engine_url, environment.get(contract.CALL_VARIABLE, ""))
+
+    @property
+    def is_point(self) -> bool:
+        """Whether an engine started this program to call its creator back."""
+        return bool(self._call)
+
+    @property
+    def engine(self) -> RemoteEngine:
+        """The engine; found, or made, at the first use."""
+        if self._engine is None:
+            from parcs.engine import registry
+            from parcs.engine.client import RemoteEngine
+
+            if self._client is not None:
+                self._engine = RemoteEngine(self.endpoint, self._client)
+            else:
+                self._engine = registry.connect()
+                self.endpoint = self._engine.endpoint
+                self._client = self._engine.client
+        return self._engine
+
+    @property
+    def parent(self) -> TcpChannel:
+        """The channel to this point's creator.
+
+        Raises:
+            ChannelClosedError: this program is no point.
+        """
+        if self._parent is None:
+            raise errors.ChannelClosedError(
+                "this program was not started by a runner: it has nobody to talk to (end it with serve(...))"
+            )
+        return self._parent
+
+    def call_creator(self) -> str:
+        """Dial the creator back, or wait for an original runner to dial; returns who it is."""
+        if self.is_point:
+            self._parent = self.endpoint.dial(self._call, "point", self.endpoint.name, "")
+            return self._parent.name
+        from parcs.channel.endpoint import accept_original
+
+        host, port = _listen_address()
+        logger.info("Waiting for a runner on %s:%d", host or "0.0.0.0", port)
+        self._parent, ip = accept_original(host, port, self.endpoint)
+        return ip
+
+    def send_error(self, error: BaseException) -> None:
+        """Tell the creator that this program's code raised an exception."""
+        if self._parent is None or self._parent.peer.version == 1:
+            return
+        trace = "".join(traceback.format_exception(error))
+        try:
+            self._parent.transmit(control.error_body(self.endpoint.name, error, trace))
+        except errors.ParcsError as failure:
+            logger.debug("the creator was not told: %s", failure)
+
+    def send_result(self, value: Any) -> None:
+        """Give the job's result to the engine."""
+        if self._client is not None and contract.ENGINE_VARIABLE in os.environ:
+            self._client.post("result", value=value)
+
+    def report(self) -> None:
+        """Tell the engine what this program's channels carried, and what it cost."""
+        if self._client is None:
+            return
+        began, busy = self._begin
+        totals = self.endpoint.statistics
+        events = self.endpoint.ledger.take_events()
+        if self.endpoint.ledger.is_tracing:
+            events.append(["run", "", "", 0, 0, began, time.time()])
+        try:
+            self._client.post(
+                "report",
+                **totals._asdict(),
+                busy_s=time.process_time() - busy,
+                language="python",
+                events=events,
+            )
+        except errors.EngineError as error:
+            logger.debug("the engine was not told what this program did: %s", error)
+
+    def close(self) -> None:
+        """Report, say goodbye, end the points started here."""
+        self.report()
+        if self._parent is not None:
+            self._parent.close()
+        if self._engine is not None:
+            self._engine.close()
+        elif self._client is not None:
+            self._client.close()
+        self.endpoint.close()
+
+    def start_clock(self) -> None:
+        """The program's own work begins now."""
+        self._begin = (time.time(), time.process_time())
+
+
+class _Stopped(SystemExit):
+    """The engine ends this program."""
+
+
+def serve(executable: Runner) -> Any:
+    """Run a program from start to end; the last line of every PARCS program.
+
+    Returns:
+        What a runner's `run` returned.
+    """
+    set_up_logging()
+    logger.info("Welcome to PARCS-Python!")
+    try:
+        return _live(executable)
+    except errors.ParcsError as error:
+        if os.environ.get("PARCS_DEBUG"):
+            raise
+        logger.error("%s: %s", type(error).__name__, error)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        logger.error("Interrupted")
+        raise SystemExit(130) from None
+    finally:
+        logger.info("Bye!")
+
+
+def _live(executable: Runner) -> Any:
+    from parcs.service import Service
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _on_terminate)
+    _set_parameter_defaults()
+    program = executable._attached
+    try:
+        if isinstance(executable, Service):
+            logger.info("Client from %s connected", program.call_creator())
+        executable.start()
+        logger.info("Running your program...")
+        program.start_clock()
+        try:
+            result = executable.run()
+        finally:
+            _ignore_terminate()
+        if not isinstance(executable, Service):
+            program.send_result(result)
+        return result
+    except Exception as error:
+        program.send_error(error)
+        raise
+    finally:
+        try:
+            executable.shutdown()
+        finally:
+            program.close()
+            _log_summary(program)
+
+
+def set_up_logging() -> None:
+    """Log as the original does, unless the program has set logging up already."""
+    quiet = os.environ.get(contract.QUIET_VARIABLE)
+    logging.basicConfig(
+        format="%(asctime)s %(message)s",
+        datefmt="%Y/%m/%d %H:%M:%S",
+        level=logging.WARNING if quiet else logging.INFO,
+    )
+
+
+def _log_summary(program: Program) -> None:
+    engine = program._engine
+    if engine is not None and engine.summary is not None:
+        logger.info("%s", engine.summary().describe())
+
+
+def _on_terminate(number: int, frame: FrameType | None) -> None:
+    raise _Stopped(128 + number)
+
+
+def _ignore_terminate() -> None:
+    """The work is over and the goodbyes are not: being told to stop changes nothing now."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _set_parameter_defaults() -> None:
+    """Started by hand, a program gets the defaults of the parcs.toml beside it."""
+    main = getattr(sys.modules.get("__main__"), "__file__", None)
+    if main is None or contract.ENGINE_VARIABLE in os.environ:
+        return
+    folder = os.path.dirname(os.path.abspath(main))
+    if os.path.exists(os.path.join(folder, "parcs.toml")):
+        from pathlib import Path
+
+        from parcs.module import manifest
+
+        for name, parameter in manifest.load(Path(folder)).parameters.items():
+            if parameter.default is not None:
+                os.environ.setdefault(name, parameter.default)
+
+
+def _listen_address() -> tuple[str, int]:
+    """Where to listen as version 1: on all addresses in an original's cluster, else on loopback only."""
+    text = os.environ.get("PARCS_LISTEN", "")
+    if text:
+        host, _, port = text.rpartition(":")
+        if not port.isdecimal():
+            raise errors.SettingsError(f"PARCS_LISTEN is {text!r}; it should look like 127.0.0.1:4444")
+        return host, int(port)
+    return ("" if "LEADER_URL" in os.environ else "127.0.0.1"), PORT_V1
+
+
+__all__ = ["Channel", "Program", "serve", "set_up_logging"]
