@@ -108,6 +108,11 @@ class Program:
         if self.is_point:
             self._parent = self.endpoint.dial(self._call, "point", self.endpoint.name, "")
             return self._parent.name
+        if contract.ENGINE_VARIABLE in os.environ:
+            raise errors.SettingsError(
+                "this program is a service: a runner starts it, with engine.run(...). To let a runner of the "
+                "original PARCS drive it, start it by itself, without parcs run"
+            )
         from parcs.channel.endpoint import accept_original
 
         host, port = _listen_address()
@@ -144,6 +149,7 @@ class Program:
                 "report",
                 **totals._asdict(),
                 busy_s=time.process_time() - busy,
+                elapsed_s=time.time() - began,
                 language="python",
                 events=events,
             )

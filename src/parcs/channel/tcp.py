@@ -163,6 +163,7 @@ class TcpChannel(base.Channel):
         if not self.receive_lock.acquire(timeout=-1 if timeout is None else timeout):
             raise self._timed_out(timeout)
         ticked = False
+        begin = time.time() if self.home.ledger.is_tracing else 0.0
         try:
             while True:
                 frame = self._next_frame()
@@ -172,7 +173,7 @@ class TcpChannel(base.Channel):
                     continue
                 if frame.tag == header.CONTROL:
                     return handover.take_over(self, control.parse(frame.body))
-                return self._value(frame)
+                return self._value(frame, begin)
         finally:
             self.receive_lock.release()
             if ticked:
@@ -196,13 +197,12 @@ class TcpChannel(base.Channel):
         finally:
             self.receive_lock.release()
 
-    def _value(self, frame: Frame) -> Any:
+    def _value(self, frame: Frame, begin: float) -> Any:
         size = len(frame.body)
         self.received += 1
         self._bytes_received += size
-        ledger = self.home.ledger
-        if ledger.is_tracing:
-            ledger.add_event("recv", self, self.received, size, time.time())
+        if begin:
+            self.home.ledger.add_event("recv", self, self.received, size, begin)
         if frame.tag == header.ERROR:
             raise control.parse_error(frame.body, self.name)
         return codecs.decode(frame.tag, frame.body)

@@ -65,6 +65,9 @@ class WaitedFor(NamedTuple):
 class Report(NamedTuple):
     """What a program's channels carried, and what it cost. Seconds; bytes of bodies.
 
+    ``busy_s`` is processor time of its own work, ``elapsed_s`` how long that work took on the clock,
+    ``waited_s`` how long it was blocked in recv.
+
     An event is ``[kind, channel, peer, number, bytes, begin, end]``: kind ``send``, ``recv`` or ``run``,
     times in seconds since the epoch.
     """
@@ -75,6 +78,7 @@ class Report(NamedTuple):
     bytes_received: int
     waited_s: float
     busy_s: float
+    elapsed_s: float
     language: str
     events: list[list[Any]]
 
@@ -129,6 +133,7 @@ def parse_report(body: dict[str, Any]) -> Report:
             int(body["bytes_received"]),
             float(body["waited_s"]),
             float(body["busy_s"]),
+            float(body.get("elapsed_s", 0.0)),
             str(body["language"]),
             [list(event) for event in body.get("events", [])],
         )

@@ -79,7 +79,7 @@ class LocalBackend:
     """
 
     def __init__(self, places: list[Path], console: Console, extra: dict[str, str]) -> None:
-        self._places, self._console, self._extra = places, console, extra
+        self._places, self._console, self.extra = places, console, extra
         self._processes: dict[str, PointProcess] = {}
         self._modules: dict[str, Module] = {}
         self._server: EngineServer | None = None
@@ -115,7 +115,7 @@ class LocalBackend:
         environment = {
             **os.environ,
             **{name: p.default for name, p in module.parameters.items() if p.default and name not in os.environ},
-            **self._extra,
+            **self.extra,
             **request.environment,
             contract.CALL_VARIABLE: request.call,
             contract.POINT_VARIABLE: record.name,
@@ -227,26 +227,25 @@ class LocalEngineServer:
     ) -> None:
         self.space = ControlSpace(secrets.token_hex(8))
         token = secrets.token_hex(32)
-        self.environment = {
+        environment = {
             contract.TOKEN_VARIABLE: token,
             contract.SPACE_VARIABLE: self.space.identity,
             **({contract.TRACE_VARIABLE: "1"} if is_tracing else {}),
         }
         package = str(Path(__file__).parents[2])
         python_path = os.environ.get("PYTHONPATH", "")
-        extra = {"PYTHONUNBUFFERED": "1", **self.environment}
+        extra = {"PYTHONUNBUFFERED": "1", **environment}
         if package not in sys.path or "site-packages" not in package:
             # run from a source tree: points of other interpreters' working folders find the same PARCS
             extra["PYTHONPATH"] = os.pathsep.join(filter(None, [package, python_path]))
         self.backend = LocalBackend(places, console or Console(), extra)
         self.server = EngineServer(token.encode(), self.space, self.backend, settings)
-        address = str(self.server.address)
-        self.environment[contract.ENGINE_VARIABLE] = extra[contract.ENGINE_VARIABLE] = address
+        extra[contract.ENGINE_VARIABLE] = str(self.server.address)
 
     @property
     def token(self) -> bytes:
         """What programs must prove."""
-        return self.environment[contract.TOKEN_VARIABLE].encode()
+        return self.backend.extra[contract.TOKEN_VARIABLE].encode()
 
     def close(self) -> None:
         """End every point and stop."""

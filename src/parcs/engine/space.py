@@ -51,8 +51,8 @@ class Verdict(NamedTuple):
 class Summary(NamedTuple):
     """A run in numbers. Seconds; bytes of bodies.
 
-    ``busy_s`` is the processor time of all points' work, the runner's left out; ``speedup`` is that over
-    the run's wall time, ``waited_s`` the time points spent blocked in recv.
+    ``wall_s`` is the time the runner's work took; ``busy_s`` the processor time of all points' work, the
+    runner's left out; ``speedup`` the one over the other; ``waited_s`` the time points were blocked in recv.
     """
 
     points: int
@@ -145,7 +145,8 @@ class ControlSpace:
 
     def summary(self) -> Summary:
         """The run in numbers, until now."""
-        wall = max(time.time() - self._begin, 1e-9)
+        runner = self.reports.get(RUNNER)
+        wall = max(runner.elapsed_s if runner else time.time() - self._begin, 1e-9)
         points = [self.reports.get(name) for name in self.points]
         busy = sum(
             report.busy_s if report else self.points[name].cpu_s

@@ -1,0 +1,36 @@
+"""The commands and their options."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from parcs.cli import doctor, modules, new, run, study, version
+
+app = typer.Typer(
+    name="parcs",
+    help="Run a program's parallel parts anywhere: points that talk over channels.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def options(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
+    ] = False,
+) -> None:
+    if show_version:
+        version.version()
+        raise typer.Exit
+
+
+app.command(add_help_option=False, epilog=run.EPILOG)(run.run)
+app.command()(study.study)
+app.command()(new.new)
+app.command()(modules.modules)
+app.command()(doctor.doctor)
+app.command()(version.version)

@@ -1,0 +1,19 @@
+"""``parcs version``."""
+
+from __future__ import annotations
+
+import sys
+
+from parcs.cli import output
+from parcs.version import VERSION
+
+
+def version(as_json: output.AsJson = False) -> None:
+    """Print the versions of PARCS, its protocol and Python."""
+    from parcs.wire.control import PROTOCOL
+
+    python = "%d.%d.%d" % sys.version_info[:3]
+    if as_json:
+        output.print_json({"parcs": VERSION, "protocol": PROTOCOL, "python": python})
+    else:
+        print(f"PARCS {VERSION} (protocol {PROTOCOL}, Python {python})")
