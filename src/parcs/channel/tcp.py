@@ -7,6 +7,9 @@ has to happen while nobody calls is done by the keeper (keeper.py) through `beat
 A blocked call wakes each half second (sockets.TICK_S) to look at three things: whether the peer's machine
 and process are alive, and whether everybody waits for everybody (waiting.py).
 
+Who waits on the sockets of several channels (wait_any, a pool) counts itself in ``watchers`` first: then the
+keeper reads nothing ahead, which would leave a message here and its socket silent.
+
 Lock order: receive, then send. `home` is this program's endpoint (endpoint.py).
 """
 
@@ -28,6 +31,7 @@ from parcs.wire.reader import Frame, FrameReader
 _JOIN_UP_TO: Final = 64 * 1024
 _READ_AHEAD: Final = 1 << 20
 _AHEAD_FRAMES: Final = 4096
+_BEAT_TAKES_S: Final = 0.02
 
 
 class Connection(NamedTuple):
@@ -70,6 +74,7 @@ class TcpChannel(base.Channel):
         self.receive_lock = threading.Lock()
         self.send_lock = threading.Lock()
         self.inbox: deque[Frame] = deque()
+        self.watchers = 0
         self._inbox_bytes = 0
         self._failure: errors.ParcsError | None = None
         self._peer_said_bye = False
@@ -189,8 +194,8 @@ class TcpChannel(base.Channel):
             self._fill(deadline, timeout)
 
     def poll(self) -> bool:
-        if not self.receive_lock.acquire(blocking=False):
-            return False
+        if not self.receive_lock.acquire(timeout=_BEAT_TAKES_S):
+            return False  # another thread is in recv, and will get what comes
         try:
             self._read_ahead()
             return bool(self.inbox or self._failure or self._peer_said_bye)
@@ -343,7 +348,10 @@ class TcpChannel(base.Channel):
         due = interval and time.monotonic() - self._spoke >= interval
         if due and self.peer.version == 2 and not self._peer_said_bye:
             self._send_keepalive()
-        if self.receive_lock.acquire(blocking=False):
+        connection = self.connection
+        if connection is not None:
+            self._check_alive(connection.sock)
+        if not self.watchers and self.receive_lock.acquire(blocking=False):
             try:
                 self._read_ahead()
                 if self.connection is not None:
@@ -365,24 +373,31 @@ class TcpChannel(base.Channel):
 
     def _read_ahead(self) -> None:
         """Take in what has arrived, without waiting; called with the receive lock held."""
-        while self._failure is None and self.connection is not None and not self._peer_said_bye:
-            try:
-                while self._failure is None and self.connection is not None:
-                    frame = self.connection.reader.next_frame()
-                    if frame is None:
-                        break
-                    if self._is_users(frame):
-                        self.inbox.append(frame)
-                        self._inbox_bytes += len(frame.body)
+        try:
+            self._take_frames()
+            is_more = True
+            while is_more and self.connection is not None and not self._peer_said_bye:
                 if self._inbox_bytes > _READ_AHEAD or len(self.inbox) > _AHEAD_FRAMES:
                     return
-                if self.connection is None or not self._read_now(self.connection):
-                    return
-            except errors.ParcsError as error:
-                self._fail(error)
+                is_more = self._read_now(self.connection)
+                self._take_frames()
+        except errors.ParcsError as error:
+            self._fail(error)
+
+    def _take_frames(self) -> None:
+        """Put the complete frames that have been read into the inbox."""
+        while self._failure is None and self.connection is not None:
+            frame = self.connection.reader.next_frame()
+            if frame is None:
+                return
+            if self._is_users(frame):
+                self.inbox.append(frame)
+                self._inbox_bytes += len(frame.body)
 
     def _read_now(self, connection: Connection) -> bool:
+        """Read once without waiting; False if that was all there is for now."""
         view = connection.reader.buffer()
+        room = len(view)
         try:
             count = connection.sock.recv_into(view, 0, socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -395,7 +410,7 @@ class TcpChannel(base.Channel):
             raise self._ended(connection.reader)
         connection.reader.received(count)
         self._heard = time.monotonic()
-        return True
+        return count == room
 
     def install(self, connection: Connection) -> None:
         """Go on over another connection, after the peer handed its end on."""

@@ -120,6 +120,8 @@ def wait_any(carriers: Iterable[C], timeout: float | None = None) -> list[C]:
     tcp = [channel for channel in channels if isinstance(channel, TcpChannel)]
     board = tcp[0].home.waits if tcp and deadline is None and len(tcp) == len(channels) else None
     pause = sockets.TICK_S if len(tcp) == len(channels) else 0.001
+    for watched in tcp:
+        watched.watchers += 1
     try:
         while True:
             ready = [c for c, channel in zip(waiting, channels, strict=True) if channel.poll()]
@@ -133,6 +135,8 @@ def wait_any(carriers: Iterable[C], timeout: float | None = None) -> list[C]:
             if not _any_readable(live, left) and board is not None:
                 board.tick(tcp, sending=False)
     finally:
+        for watched in tcp:
+            watched.watchers -= 1
         if board is not None:
             board.end()
 

@@ -185,7 +185,10 @@ def decode_raw(body: bytearray) -> bytearray:
 #   then each buffer, at the next multiple of 64 counted from the start of the body
 
 
-def encode_pickle(value: Any) -> Encoded:
+def encode_pickle(value: Any, *, by_value: bool = False) -> Encoded:
+    """Pickle a value. With ``by_value``, functions and classes that the receiver cannot import (those of
+    ``__main__``, lambdas) go along; without, they do only if pickle alone cannot name them.
+    """
     import pickle
 
     views: list[memoryview] = []
@@ -199,6 +202,8 @@ def encode_pickle(value: Any) -> Encoded:
 
     try:
         try:
+            if by_value:
+                raise pickle.PicklingError
             pickled = pickle.dumps(value, protocol=5, buffer_callback=keep_outside)
         except (pickle.PicklingError, AttributeError, TypeError):
             import cloudpickle
