@@ -9,6 +9,7 @@ a helper, and stays away for a moment (`_YIELD_S`) after the last one left.
 from __future__ import annotations
 
 import contextlib
+import functools
 import selectors
 import socket
 import threading
@@ -20,6 +21,7 @@ from typing import Any, Final
 from parcs.channel.sockets import TICK_S
 from parcs.channel.tcp import TcpChannel
 from parcs.channel.waiting import OWN_THREAD
+from parcs.pool.pace import Spin
 
 _YIELD_S: Final = 0.005
 
@@ -35,6 +37,7 @@ class Receiver:
     def __init__(self, has_work: Callable[[], bool], receive: Callable[[Any], bool]) -> None:
         self._has_work, self._receive = has_work, receive
         self._role = threading.Lock()
+        self._spin = Spin()
         self._wanted_at = 0.0
         self._is_own = self._asleep = self._over = False
         self._attention = threading.Condition(threading.Lock())
@@ -74,7 +77,8 @@ class Receiver:
                 self._role.acquire()
             try:
                 if not self._over:
-                    self._receive_once(TICK_S if left is None else min(left, TICK_S))
+                    wait_s = TICK_S if left is None else min(left, TICK_S)
+                    self._spin.wait(self._is_something_there, functools.partial(self._receive_once, wait_s))
             finally:
                 self._wanted_at = time.monotonic()
                 self._role.release()
@@ -114,6 +118,9 @@ class Receiver:
                 finally:
                     self._is_own = False
                     self._role.release()
+
+    def _is_something_there(self) -> bool:
+        return bool(self._selector.select(0))
 
     def _receive_once(self, timeout_s: float) -> None:
         for key, _ in self._selector.select(timeout_s):

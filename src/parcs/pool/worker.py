@@ -16,6 +16,7 @@ from typing import Any
 from parcs import errors
 from parcs.channel.tcp import TcpChannel
 from parcs.pool import messages
+from parcs.pool.pace import Spin
 from parcs.server import Service, serve
 
 _HOLD_BACK_S = 0.0002
@@ -38,11 +39,16 @@ class Worker(Service):
         channel = self._attached.parent
         if not self._set_up(channel):
             return
+        spin = Spin()
+
+        def take_next() -> None:
+            self._take_next(channel, None)
+
         self._attached.endpoint.on_beat = lambda: self._between(channel)
         try:
             while True:
                 self._run_tasks(channel)
-                self._take_next(channel, None)
+                spin.wait(channel.poll, take_next)
         except errors.EndOfChannelError:
             return  # the pool has no more work
 
