@@ -13,7 +13,6 @@ class FactorRunner(Runner):
         facts = sorted(fact for point in points for fact in point.recv())
         for point in points:
             point.shutdown()
-        print(f"{n} has {len(facts)} divisors between 2 and {n - 1}:", *facts)
         return facts
 
 

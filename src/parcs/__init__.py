@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from parcs.point import Point as Point
     from parcs.pool import Pool as Pool
     from parcs.pool import map_reduce as map_reduce
-    from parcs.program import serve as serve
+    from parcs.server import serve as serve
     from parcs.service import Runner as Runner
     from parcs.service import Service as Service
 
@@ -37,7 +37,7 @@ _HOMES = {
     "Service": "parcs.service",
     "connect": "parcs.engine.registry",
     "map_reduce": "parcs.pool",
-    "serve": "parcs.program",
+    "serve": "parcs.server",
     "wait_any": "parcs.channel",
 }
 

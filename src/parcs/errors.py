@@ -197,8 +197,8 @@ class DeadlockError(ParcsError):
     def __init__(self, cycle: list[str]) -> None:
         chain = " -> ".join([*cycle, cycle[0]]) if cycle else "unknown"
         super().__init__(
-            f"these points wait for each other and nothing is on its way: {chain} (each receives from the next); "
-            "let one of them send first"
+            f"these points wait for each other and nothing is on its way: {chain} "
+            "(each receives from the next); let one of them send first"
         )
         self.cycle = cycle
 

@@ -1,35 +1,28 @@
-"""The life of a program in the control space: set up from its environment, run, reported, ended.
+"""A program's place in the control space, set up from its environment.
 
-`serve` is what every PARCS program ends with. How a program is reached is in its environment:
-
-    PARCS_CALL set       a point: dial the creator back (version 2)
-    otherwise a Service  listens as the original does (version 1, port 4444): any original runner can drive it
-    PARCS_ENGINE set     its engine server; without it a program that starts points becomes its own engine
+PARCS_CALL set       a point: dial the creator back (version 2)
+otherwise a Service  listens as the original does (version 1, port 4444): any original runner can drive it
+PARCS_ENGINE set     its engine server; without it a program that starts points becomes its own engine
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import signal
-import sys
-import threading
 import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
 from parcs import errors
-from parcs.channel import Channel, Endpoint
+from parcs.channel import Endpoint, new_token
 from parcs.contract import engine as contract
 from parcs.model import settings as options
 from parcs.wire import control
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from parcs.channel.tcp import TcpChannel
     from parcs.engine.client import EngineClient, RemoteEngine
-    from parcs.service import Runner
+    from parcs.engine.space import Summary
 
 logger = logging.getLogger("parcs")
 
@@ -64,11 +57,19 @@ class Program:
         engine_url = environment.get(contract.ENGINE_VARIABLE, "")
         if engine_url and not token:
             raise errors.SettingsError(
-                f"{contract.ENGINE_VARIABLE} is set and {contract.TOKEN_VARIABLE} is not; set both, or neither to "
-                "run on this machine"
+                f"{contract.ENGINE_VARIABLE} is set and {contract.TOKEN_VARIABLE} is not; set both, "
+                "or neither to run on this machine"
             )
         name = environment.get(contract.POINT_VARIABLE, contract.RUNNER)
-        return cls(name, token.encode(), engine_url, environment.get(contract.CALL_VARIABLE, ""))
+        call = environment.get(contract.CALL_VARIABLE, "")
+        return cls(name, token.encode() or new_token(), engine_url, call)
+
+    @property
+    def summary(self) -> Summary | None:
+        """The run in numbers, if this program was its own engine."""
+        return (
+            self._engine.summary() if self._engine is not None and self._engine.summary is not None else None
+        )
 
     @property
     def is_point(self) -> bool:
@@ -85,8 +86,7 @@ class Program:
             if self._client is not None:
                 self._engine = RemoteEngine(self.endpoint, self._client)
             else:
-                self._engine = registry.connect()
-                self.endpoint = self._engine.endpoint
+                self._engine = registry.connect(endpoint=self.endpoint)
                 self._client = self._engine.client
         return self._engine
 
@@ -116,7 +116,7 @@ class Program:
         from parcs.channel.endpoint import accept_original
 
         host, port = _listen_address()
-        logger.info("Waiting for a runner on %s:%d", host or "0.0.0.0", port)
+        logger.info("Waiting for a runner on %s:%d", host or "*", port)
         self._parent, ip = accept_original(host, port, self.endpoint)
         return ip
 
@@ -130,9 +130,14 @@ class Program:
         except errors.ParcsError as failure:
             logger.debug("the creator was not told: %s", failure)
 
+    @property
+    def is_managed(self) -> bool:
+        """Whether another program's engine runs this one."""
+        return contract.ENGINE_VARIABLE in os.environ
+
     def send_result(self, value: Any) -> None:
         """Give the job's result to the engine."""
-        if self._client is not None and contract.ENGINE_VARIABLE in os.environ:
+        if self._client is not None and self.is_managed:
             self._client.post("result", value=value)
 
     def report(self) -> None:
@@ -172,105 +177,6 @@ class Program:
         self._begin = (time.time(), time.process_time())
 
 
-class _Stopped(SystemExit):
-    """The engine ends this program."""
-
-
-def serve(executable: Runner) -> Any:
-    """Run a program from start to end; the last line of every PARCS program.
-
-    Returns:
-        What a runner's `run` returned.
-    """
-    set_up_logging()
-    logger.info("Welcome to PARCS-Python!")
-    try:
-        return _live(executable)
-    except errors.ParcsError as error:
-        if os.environ.get("PARCS_DEBUG"):
-            raise
-        logger.error("%s: %s", type(error).__name__, error)
-        raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        logger.error("Interrupted")
-        raise SystemExit(130) from None
-    finally:
-        logger.info("Bye!")
-
-
-def _live(executable: Runner) -> Any:
-    from parcs.service import Service
-
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _on_terminate)
-    _set_parameter_defaults()
-    program = executable._attached
-    try:
-        if isinstance(executable, Service):
-            logger.info("Client from %s connected", program.call_creator())
-        executable.start()
-        logger.info("Running your program...")
-        program.start_clock()
-        try:
-            result = executable.run()
-        finally:
-            _ignore_terminate()
-        if not isinstance(executable, Service):
-            program.send_result(result)
-        return result
-    except Exception as error:
-        program.send_error(error)
-        raise
-    finally:
-        try:
-            executable.shutdown()
-        finally:
-            program.close()
-            _log_summary(program)
-
-
-def set_up_logging() -> None:
-    """Log as the original does, unless the program has set logging up already."""
-    quiet = os.environ.get(contract.QUIET_VARIABLE)
-    logging.basicConfig(
-        format="%(asctime)s %(message)s",
-        datefmt="%Y/%m/%d %H:%M:%S",
-        level=logging.WARNING if quiet else logging.INFO,
-    )
-
-
-def _log_summary(program: Program) -> None:
-    engine = program._engine
-    if engine is not None and engine.summary is not None:
-        logger.info("%s", engine.summary().describe())
-
-
-def _on_terminate(number: int, frame: FrameType | None) -> None:
-    raise _Stopped(128 + number)
-
-
-def _ignore_terminate() -> None:
-    """The work is over and the goodbyes are not: being told to stop changes nothing now."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
-def _set_parameter_defaults() -> None:
-    """Started by hand, a program gets the defaults of the parcs.toml beside it."""
-    main = getattr(sys.modules.get("__main__"), "__file__", None)
-    if main is None or contract.ENGINE_VARIABLE in os.environ:
-        return
-    folder = os.path.dirname(os.path.abspath(main))
-    if os.path.exists(os.path.join(folder, "parcs.toml")):
-        from pathlib import Path
-
-        from parcs.module import manifest
-
-        for name, parameter in manifest.load(Path(folder)).parameters.items():
-            if parameter.default is not None:
-                os.environ.setdefault(name, parameter.default)
-
-
 def _listen_address() -> tuple[str, int]:
     """Where to listen as version 1: on all addresses in an original's cluster, else on loopback only."""
     text = os.environ.get("PARCS_LISTEN", "")
@@ -280,6 +186,3 @@ def _listen_address() -> tuple[str, int]:
             raise errors.SettingsError(f"PARCS_LISTEN is {text!r}; it should look like 127.0.0.1:4444")
         return host, int(port)
     return ("" if "LEADER_URL" in os.environ else "127.0.0.1"), PORT_V1
-
-
-__all__ = ["Channel", "Program", "serve", "set_up_logging"]

@@ -69,7 +69,13 @@ def _message(event: list[Any], name: str, number: int, zero: float) -> Iterator[
     args = {"peer": peer, "bytes": size, "message": count}
     yield _slice(f"{kind} {peer}", number, begin - zero, end - begin, args)
     sender = name if kind == "send" else peer
-    arrow = {"cat": "message", "name": "message", "id": f"{channel}/{sender}/{count}", "pid": number, "tid": 1}
+    arrow = {
+        "cat": "message",
+        "name": "message",
+        "id": f"{channel}/{sender}/{count}",
+        "pid": number,
+        "tid": 1,
+    }
     if kind == "send":
         yield {**arrow, "ph": "s", "ts": (begin - zero) * _MICRO}
     else:

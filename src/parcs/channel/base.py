@@ -36,7 +36,13 @@ class Statistics(NamedTuple):
 
     def plus(self, other: Statistics) -> Statistics:
         """The sum, field by field."""
-        return Statistics(*(a + b for a, b in zip(self, other, strict=True)))
+        return Statistics(
+            self.messages_sent + other.messages_sent,
+            self.messages_received + other.messages_received,
+            self.bytes_sent + other.bytes_sent,
+            self.bytes_received + other.bytes_received,
+            self.waited_s + other.waited_s,
+        )
 
 
 class Carrier(ABC):

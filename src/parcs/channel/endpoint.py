@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import threading
@@ -21,6 +22,11 @@ from parcs.wire import control
 _LINK_TIMEOUT_S = 30.0
 
 
+def new_token() -> bytes:
+    """A token for a new job: 32 random bytes as hexadecimal text, as it stands in PARCS_TOKEN."""
+    return os.urandom(32).hex().encode()
+
+
 class Endpoint:
     """A program in the control space.
 
@@ -32,7 +38,7 @@ class Endpoint:
 
     def __init__(self, name: str, token: bytes, settings: Settings, host: str = "127.0.0.1") -> None:
         self.name, self.settings = name, settings
-        self._token, self._host = token, host
+        self.token, self._host = token, host
         self.waits = waiting.WaitBoard()
         self.ledger = waiting.Ledger()
         self._lock = threading.RLock()
@@ -49,7 +55,7 @@ class Endpoint:
         with self._lock:
             if self._listener is None:
                 self._listener = Listener(
-                    self._host, self._token, self.settings, lambda caller: self._hello(caller.role, "")
+                    self._host, self.token, self.settings, lambda caller: self._hello(caller.role, "")
                 )
             return self._listener
 
@@ -65,7 +71,7 @@ class Endpoint:
             ChannelBrokenError, HandshakeError: it is not there, or not what it should be.
         """
         where = addresses.parse(address)
-        connection = dialer.dial(where, self._token, self._hello(role, ticket), self.settings)
+        connection = dialer.dial(where, self.token, self._hello(role, ticket), self.settings)
         name = name or connection.peer.name
         return self.adopt(connection, name, ticket, self._backstage if role == "engine" else None)
 
@@ -149,7 +155,7 @@ class Endpoint:
             frame_limit=self.settings.frame_limit,
             keepalive_s=self.settings.keepalive_s,
             parcs=VERSION,
-            language_version="%d.%d.%d" % sys.version_info[:3],
+            language_version=".".join(map(str, sys.version_info[:3])),
         )
 
     def _beat(self) -> None:

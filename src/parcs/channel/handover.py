@@ -38,7 +38,10 @@ def hand_on(end: base.Channel, via: TcpChannel) -> None:
 
     if not isinstance(end, TcpChannel) or end is via or 1 in (end.peer.version, via.peer.version):
         raise errors.EncodeError(
-            "channel", "$", type(end).__qualname__, "only a channel of version 2 can be handed on, over another one"
+            "channel",
+            "$",
+            type(end).__qualname__,
+            "only a channel of version 2 can be handed on, over another one",
         )
     ticket = secrets.token_hex(16)
     with end.receive_lock:
@@ -49,7 +52,13 @@ def hand_on(end: base.Channel, via: TcpChannel) -> None:
     end.leave(errors.ChannelMovedError(f"the channel to {end.name} was handed on to {via.name}"))
     if connection is not None:
         settle(connection.sock, 0.0)
-    offer = {"kind": "channel", "ticket": ticket, "dial": peer.listen, "name": peer.name, "backlog": len(backlog)}
+    offer = {
+        "kind": "channel",
+        "ticket": ticket,
+        "dial": peer.listen,
+        "name": peer.name,
+        "backlog": len(backlog),
+    }
     via.transmit_control(offer, backlog)
 
 

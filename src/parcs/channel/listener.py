@@ -130,7 +130,9 @@ class Listener:
             return
         sock.setblocking(False)
         if len(callers) >= _MOST_PENDING:
-            self._refuse(next(iter(callers.values())), callers, "waited longest while too many called at once")
+            self._refuse(
+                next(iter(callers.values())), callers, "waited longest while too many called at once"
+            )
         machine = AcceptorV2(self._token, self._hello)
         machine.start()
         callers[sock] = Caller(sock, machine, time.monotonic() + self._settings.handshake_timeout_s)
@@ -167,7 +169,7 @@ class Listener:
         self._selector.unregister(caller.sock)
         del callers[caller.sock]
         try:
-            who = "%s:%d" % caller.sock.getpeername()[:2]
+            who = "{}:{}".format(*caller.sock.getpeername()[:2])
             if caller.machine.refusal:
                 caller.sock.send(caller.machine.refusal)
         except OSError:
@@ -183,6 +185,12 @@ def connect(
     reader = FrameReader(settings.frame_limit)
     reader.feed(leftover)
     peer = base.Peer(
-        hello.name, 2, hello.language, hello.language_version, hello.listen, hello.frame_limit, hello.keepalive_s
+        hello.name,
+        2,
+        hello.language,
+        hello.language_version,
+        hello.listen,
+        hello.frame_limit,
+        hello.keepalive_s,
     )
     return Connection(sock, reader, peer, dialed)

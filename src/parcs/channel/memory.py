@@ -12,7 +12,7 @@ from typing import Any
 
 from parcs import errors
 from parcs.channel import base
-from parcs.wire import codecs, header
+from parcs.wire import codecs
 
 
 class MemoryChannel(base.Channel):

@@ -156,7 +156,9 @@ class TcpChannel(base.Channel):
         if self.peer.version == 1:
             reason = "the peer speaks version 1, which carries JSON only"
         elif tag == header.PICKLE and self.peer.language != "python":
-            reason = f"the peer is written in {self.peer.language or 'another language'}; use json, msgpack or raw"
+            reason = (
+                f"the peer is written in {self.peer.language or 'another language'}; use json, msgpack or raw"
+            )
         else:
             return
         raise errors.EncodeError(header.NAMES[tag], "$", type(value).__qualname__, reason)
@@ -179,6 +181,10 @@ class TcpChannel(base.Channel):
                 if frame.tag == header.CONTROL:
                     return handover.take_over(self, control.parse(frame.body))
                 return self._value(frame, begin)
+        except errors.ChannelError:
+            if ticked:
+                self.home.waits.check_verdict()
+            raise
         finally:
             self.receive_lock.release()
             if ticked:
@@ -237,7 +243,7 @@ class TcpChannel(base.Channel):
             return True
         message = control.parse(frame.body)
         kind = message["kind"]
-        if kind == "channel" or kind == "moved":
+        if kind in ("channel", "moved"):
             return True
         if kind == "bye":
             self._peer_said_bye = True

@@ -53,11 +53,24 @@ class WaitBoard:
         """
         with self._lock:
             self._waits[threading.get_ident()] = Wait(tuple(channels), sending)
-            number, cycle = self._verdict
-            if cycle and number == self._number:
-                raise errors.DeadlockError(cycle)
+            self._check_verdict()
             blocked = frozenset(self._waits.values()) if self._all_blocked() else frozenset()
             self._tell(blocked)
+
+    def check_verdict(self) -> None:
+        """A blocked thread's channel ended: perhaps because its peer was the first to hear of a deadlock.
+
+        Raises:
+            DeadlockError: so it is.
+        """
+        with self._lock:
+            if threading.get_ident() in self._waits:
+                self._check_verdict()
+
+    def _check_verdict(self) -> None:
+        number, cycle = self._verdict
+        if cycle and number == self._number:
+            raise errors.DeadlockError(cycle)
 
     def end(self) -> None:
         """This thread is blocked no more."""
@@ -78,7 +91,8 @@ class WaitBoard:
 
     def _all_blocked(self) -> bool:
         return all(
-            thread.ident in self._waits or thread.name.startswith(OWN_THREAD) for thread in threading.enumerate()
+            thread.ident in self._waits or thread.name.startswith(OWN_THREAD)
+            for thread in threading.enumerate()
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import platform
 import shutil
 import socket
 import subprocess
@@ -43,8 +44,10 @@ def _mark(finding: Finding) -> str:
 
 
 def _python() -> Finding:
-    version = "%d.%d.%d" % sys.version_info[:3]
-    return Finding("Python", sys.version_info >= (3, 11), f"{version} at {sys.executable}", "Python 3.11 or later", True)
+    version = platform.python_version()
+    return Finding(
+        "Python", sys.version_info >= (3, 11), f"{version} at {sys.executable}", "Python 3.11 or later", True
+    )
 
 
 def _cores() -> Finding:
@@ -56,7 +59,7 @@ def _cores() -> Finding:
 def _loopback() -> Finding:
     try:
         with socket.create_server(("127.0.0.1", 0)) as server:
-            return Finding("loopback network", True, "127.0.0.1:%d could be opened" % server.getsockname()[1])
+            return Finding("loopback network", True, f"127.0.0.1:{server.getsockname()[1]} could be opened")
     except OSError as error:
         return Finding("loopback network", False, str(error), "bring the lo interface up", True)
 
@@ -65,7 +68,9 @@ def _prompt_deaths() -> Finding:
     try:
         os.close(os.pidfd_open(os.getpid()))
     except (AttributeError, OSError) as error:
-        return Finding("prompt news of deaths", False, str(error), "Linux 5.3 or later; else it takes 0.25 s longer")
+        return Finding(
+            "prompt news of deaths", False, str(error), "Linux 5.3 or later; else it takes 0.25 s longer"
+        )
     return Finding("prompt news of deaths", True, "pidfd")
 
 
@@ -89,18 +94,24 @@ def _bubblewrap() -> Finding:
     tried = _output("bwrap", "--ro-bind", "/", "/", "--unshare-pid", "true")
     if tried is None:
         return Finding("bubblewrap", False, "no bwrap command", remedy)
-    return Finding("bubblewrap", tried[0] == 0, "works" if tried[0] == 0 else tried[1][:100], "allow user namespaces")
+    return Finding(
+        "bubblewrap", tried[0] == 0, "works" if tried[0] == 0 else tried[1][:100], "allow user namespaces"
+    )
 
 
 def _go() -> Finding:
     found = _output("go", "version")
-    return Finding("Go", found is not None, found[1] if found else "no go command", "https://go.dev/dl (for Go modules)")
+    return Finding(
+        "Go", found is not None, found[1] if found else "no go command", "https://go.dev/dl (for Go modules)"
+    )
 
 
 def _package(name: str, extra: str) -> Callable[[], Finding]:
     def check() -> Finding:
         is_there = importlib.util.find_spec(name) is not None
-        return Finding(f"Python: {name}", is_there, "installed" if is_there else "", f"pip install 'parcs[{extra}]'")
+        return Finding(
+            f"Python: {name}", is_there, "installed" if is_there else "", f"pip install 'parcs[{extra}]'"
+        )
 
     return check
 

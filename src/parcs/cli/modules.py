@@ -21,7 +21,9 @@ def modules(as_json: output.AsJson = False) -> None:
                     "language": m.language,
                     "folder": str(m.folder),
                     "has_runner": bool(m.runner),
-                    "parameters": {p.name: {"type": p.type, "default": p.default} for p in m.parameters.values()},
+                    "parameters": {
+                        p.name: {"type": p.type, "default": p.default} for p in m.parameters.values()
+                    },
                 }
                 for m in found
             ]
@@ -31,7 +33,9 @@ def modules(as_json: output.AsJson = False) -> None:
         print("no modules found; make one with: parcs new NAME. Searched:")
         print(*(f"  {place}" for place in places), sep="\n")
         return
-    rows = [(m.name, m.language, ", ".join(m.parameters), m.description, _short(str(m.folder))) for m in found]
+    rows = [
+        (m.name, m.language, ", ".join(m.parameters), m.description, _short(str(m.folder))) for m in found
+    ]
     output.print_table(["module", "language", "parameters", "description", "folder"], rows)
 
 

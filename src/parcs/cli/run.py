@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -13,13 +14,17 @@ from parcs.cli import output
 from parcs.module import parameters
 from parcs.module.manifest import Module
 
-EPILOG = "Example: parcs run factor -e N=12345678 -e P=4. See a module's parameters with: parcs run factor --help"
+_LONGEST_RESULT = 2000
+EPILOG = (
+    "Example: parcs run factor -e N=12345678 -e P=4. See a module's parameters with: parcs run factor --help"
+)
 
 
 def run(
     context: typer.Context,
     module: Annotated[
-        str | None, typer.Argument(help="A module's name or folder. See them with: parcs modules", show_default=False)
+        str | None,
+        typer.Argument(help="A module's name or folder. See them with: parcs modules", show_default=False),
     ] = None,
     given: Annotated[
         list[str] | None,
@@ -27,11 +32,17 @@ def run(
     ] = None,
     trace_file: Annotated[
         Path | None,
-        typer.Option("--trace", metavar="FILE", help="Write a timeline of points and messages (open it in Perfetto)."),
+        typer.Option(
+            "--trace", metavar="FILE", help="Write a timeline of points and messages (open it in Perfetto)."
+        ),
     ] = None,
-    is_quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings from the programs' logs.")] = False,
+    is_quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Only warnings from the programs' logs.")
+    ] = False,
     as_json: output.AsJson = False,
-    show_help: Annotated[bool, typer.Option("--help", "-h", help="Show this, or the module's parameters.")] = False,
+    show_help: Annotated[
+        bool, typer.Option("--help", "-h", help="Show this, or the module's parameters.")
+    ] = False,
 ) -> None:
     """Run a program: its runner here, its points as processes of this machine."""
     if module is None:
@@ -58,12 +69,17 @@ def run(
 
 
 def _print_ending(outcome: job.Outcome, trace_file: Path | None) -> None:
-    sys.stdout.flush()
+    if outcome.result is not None:
+        print(f"result: {_shorten(json.dumps(outcome.result))}", flush=True)
     if outcome.exit_code == 137:
         print("the runner was killed (SIGKILL); its points were ended with it", file=sys.stderr)
     print(outcome.summary.describe(), file=sys.stderr)
     if trace_file is not None:
         print(f"timeline: {trace_file} (open it at https://ui.perfetto.dev)", file=sys.stderr)
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _LONGEST_RESULT else f"{text[:_LONGEST_RESULT]}... (whole with --json)"
 
 
 def describe(module: Module) -> None:

@@ -23,7 +23,9 @@ def study(
         typer.Option("--env", "-e", metavar="NAME=VALUE", help="A parameter of the module; may be repeated."),
     ] = None,
     points: Annotated[str, typer.Option(help="The numbers of points to try.", metavar="P1,P2,...")] = "1,2,4",
-    repeats: Annotated[int, typer.Option(min=1, help="Runs at each number of points; the median counts.")] = 3,
+    repeats: Annotated[
+        int, typer.Option(min=1, help="Runs at each number of points; the median counts.")
+    ] = 3,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Where to draw it; [default: MODULE-study.png]")
     ] = None,
@@ -45,7 +47,9 @@ def study(
         outcome = job.run_job(found, values, keep_stdout=True, is_quiet=True)
         if outcome.exit_code:
             print(file=sys.stderr)
-            raise errors.PointError("runner", f"the run with {name}={count} failed (status {outcome.exit_code})")
+            raise errors.PointError(
+                "runner", f"the run with {name}={count} failed (status {outcome.exit_code})"
+            )
         print(f"{outcome.summary.wall_s:.3f} s", file=sys.stderr)
         return outcome.summary
 
@@ -90,4 +94,6 @@ def _print(rows: list[studies.Row]) -> None:
         )
         for row in rows
     ]
-    output.print_table(["points", "seconds", "speed-up", "efficiency", "serial fraction", "communication"], table)
+    output.print_table(
+        ["points", "seconds", "speed-up", "efficiency", "serial fraction", "communication"], table
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import platform
 
 from parcs.cli import output
 from parcs.version import VERSION
@@ -12,7 +12,7 @@ def version(as_json: output.AsJson = False) -> None:
     """Print the versions of PARCS, its protocol and Python."""
     from parcs.wire.control import PROTOCOL
 
-    python = "%d.%d.%d" % sys.version_info[:3]
+    python = platform.python_version()
     if as_json:
         output.print_json({"parcs": VERSION, "protocol": PROTOCOL, "python": python})
     else:

@@ -22,7 +22,7 @@ from parcs import errors
 from parcs.model.lifecycle import Ending
 
 ENGINE_VARIABLE: Final = "PARCS_ENGINE"
-TOKEN_VARIABLE: Final = "PARCS_TOKEN"
+TOKEN_VARIABLE: Final = "PARCS_TOKEN"  # noqa: S105  # a name, no secret
 CALL_VARIABLE: Final = "PARCS_CALL"
 POINT_VARIABLE: Final = "PARCS_POINT"
 SPACE_VARIABLE: Final = "PARCS_SPACE"
@@ -34,10 +34,10 @@ RUNNER: Final = "runner"
 
 
 class Start(NamedTuple):
-    """Run ``count`` points of ``module``; each calls ``call`` and shows its name as ticket."""
+    """Run ``number`` points of ``module``; each calls ``call`` and shows its name as ticket."""
 
     module: str
-    count: int
+    number: int
     call: str
     environment: dict[str, str]
     resources: dict[str, Any]

@@ -55,7 +55,7 @@ class EngineClient:
             answer = self._answers.pop(number, None)
         if answer is None:
             raise self._lost or errors.EngineUnavailableError(
-                f"the engine at {self.address} has not answered a {verb!r} request for {_ANSWER_TIMEOUT_S:g} s"
+                f"the engine at {self.address} has not answered {verb!r} for {_ANSWER_TIMEOUT_S:g} s"
             )
         if "error" in answer:
             raise contract.error_from_json(answer["error"])
@@ -91,7 +91,10 @@ class EngineClient:
                 self._channel = self.endpoint.dial(self.address, "engine", "", "engine")
                 self._lost = None
                 threading.Thread(
-                    target=self._listen, args=(self._channel,), name=f"{waiting.OWN_THREAD}engine", daemon=True
+                    target=self._listen,
+                    args=(self._channel,),
+                    name=f"{waiting.OWN_THREAD}engine",
+                    daemon=True,
                 ).start()
             return self._channel
 
@@ -120,7 +123,9 @@ class EngineClient:
 
     def _tell_waiting(self, number: int, waits: list[waiting.Wait]) -> None:
         channels = [[c.identity, c.peer.name, wait.sending] for wait in waits for c in wait.channels]
-        counts = {c.identity: [c.sent, c.received] for c in self.endpoint.channels() if c.home is self.endpoint}
+        counts = {
+            c.identity: [c.sent, c.received] for c in self.endpoint.channels() if c.home is self.endpoint
+        }
         try:
             self.post("waiting", report=number, channels=channels, counts=counts)
         except errors.EngineError as error:
@@ -192,7 +197,9 @@ class RemoteEngine(Engine):
     def _await_call(self, name: str, deadline: float) -> Point:
         def died() -> BaseException | None:
             ending = self.client.endings.get(name)
-            return errors.PointStartError(name, f"it never called back: {ending.describe()}") if ending else None
+            return (
+                errors.PointStartError(name, f"it never called back: {ending.describe()}") if ending else None
+            )
 
         wait_s = max(deadline - time.monotonic(), 0.0)
         try:

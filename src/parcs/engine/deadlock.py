@@ -22,7 +22,9 @@ def find(reports: Mapping[str, Waiting]) -> set[str]:
     stuck = {name for name, report in reports.items() if report.channels}
     while True:
         free = {
-            name for name in stuck if any(_can_wake(name, channel, reports, stuck) for channel in reports[name].channels)
+            name
+            for name in stuck
+            if any(_can_wake(name, channel, reports, stuck) for channel in reports[name].channels)
         }
         if not free:
             return stuck

@@ -1,9 +1,10 @@
 """Outlives a killed engine just long enough to end what it started.
 
-Run as a script of its own, with a pipe as standard input: ``add PGID`` and ``drop PGID`` lines (process groups
-of points), and the end of the pipe when the engine is gone, for whatever reason.
-Then every group still on the list is killed, and every process whose environment says that it belongs to this
-control space (one that left its group by making a session of its own). Imports nothing but the standard library: it starts in 10 ms.
+Run as a script of its own, with a pipe as standard input: ``add PGID`` and ``drop PGID`` lines (process
+groups of points), and the end of the pipe when the engine is gone, for whatever reason. Then every group
+still on the list is killed, and every process whose environment says that it belongs to this control space
+(one that left its group by making a session of its own). Imports only the standard library: it starts
+in 10 ms.
 """
 
 import os

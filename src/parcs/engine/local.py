@@ -18,9 +18,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from parcs import errors
+from parcs.channel import new_token
 from parcs.contract import engine as contract
 from parcs.engine import guardian
 from parcs.engine.console import Console
@@ -106,15 +107,21 @@ class LocalBackend:
         module = self._modules.get(request.module) or find.find(request.module, self._places)
         self._modules[request.module] = module
         if not module.command:
-            raise errors.EngineError(f"{module.name} has no command for points, only a runner ({module.folder})")
+            raise errors.EngineError(
+                f"{module.name} has no command for points, only a runner ({module.folder})"
+            )
         needs.parse(request.resources, f"resources of {module.name}")
-        return [self._start_one(module, request, creator) for _ in range(request.count)]
+        return [self._start_one(module, request, creator) for _ in range(request.number)]
 
     def _start_one(self, module: Module, request: contract.Start, creator: str) -> str:
         record = self.server.space.add(module.name, module.language, creator)
         environment = {
             **os.environ,
-            **{name: p.default for name, p in module.parameters.items() if p.default and name not in os.environ},
+            **{
+                name: p.default
+                for name, p in module.parameters.items()
+                if p.default and name not in os.environ
+            },
             **self.extra,
             **request.environment,
             contract.CALL_VARIABLE: request.call,
@@ -144,7 +151,12 @@ class LocalBackend:
 
         output = Output(pipe, take)
         point.outputs.append(output)
-        self.server.watch(pipe, lambda: output.read() or self._close_output(point, output))
+
+        def on_readable() -> None:
+            if not output.read():
+                self._close_output(point, output)
+
+        self.server.watch(pipe, on_readable)
 
     def _close_output(self, point: PointProcess, output: Output) -> None:
         self.server.unwatch(output.pipe)
@@ -192,7 +204,9 @@ class LocalBackend:
     def tell_guardian(self, verb: str, pid: int) -> None:
         """Put a process group on the guardian's list, or take it off."""
         if self._guardian is not None and self._guardian.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):  # somebody killed the guardian: points still end normally
+            with contextlib.suppress(
+                BrokenPipeError
+            ):  # somebody killed the guardian: points still end normally
                 self._guardian.stdin.write(f"{verb} {pid}\n".encode())
                 self._guardian.stdin.flush()
 
@@ -214,6 +228,7 @@ class LocalEngineServer:
     Args:
         places: the search path for modules.
         console: where the points' output goes.
+        token: what programs must prove; a new one if None.
         is_tracing: whether programs note every message.
     """
 
@@ -223,12 +238,13 @@ class LocalEngineServer:
         settings: Settings,
         console: Console | None = None,
         *,
+        token: bytes | None = None,
         is_tracing: bool = False,
     ) -> None:
         self.space = ControlSpace(secrets.token_hex(8))
-        token = secrets.token_hex(32)
+        token = token or new_token()
         environment = {
-            contract.TOKEN_VARIABLE: token,
+            contract.TOKEN_VARIABLE: token.decode(),
             contract.SPACE_VARIABLE: self.space.identity,
             **({contract.TRACE_VARIABLE: "1"} if is_tracing else {}),
         }
@@ -239,13 +255,8 @@ class LocalEngineServer:
             # run from a source tree: points of other interpreters' working folders find the same PARCS
             extra["PYTHONPATH"] = os.pathsep.join(filter(None, [package, python_path]))
         self.backend = LocalBackend(places, console or Console(), extra)
-        self.server = EngineServer(token.encode(), self.space, self.backend, settings)
+        self.server = EngineServer(token, self.space, self.backend, settings)
         extra[contract.ENGINE_VARIABLE] = str(self.server.address)
-
-    @property
-    def token(self) -> bytes:
-        """What programs must prove."""
-        return self.backend.extra[contract.TOKEN_VARIABLE].encode()
 
     def close(self) -> None:
         """End every point and stop."""
@@ -274,8 +285,8 @@ def why_not_started(module: Module, command: tuple[str, ...], error: OSError) ->
     words = " ".join(command)
     if error.errno == errno.ENOENT:
         return (
-            f"command not found: {command[0]!r} (module {module.name}, command {words!r}); install it, or correct "
-            f"command in {module.folder / 'parcs.toml'}"
+            f"command not found: {command[0]!r} (module {module.name}, command {words!r}); install it, or "
+            f"correct command in {module.folder / 'parcs.toml'}"
         )
     if error.errno in (errno.EACCES, errno.ENOEXEC):
         return f"{command[0]!r} is not a program that can be run (module {module.name}): {error.strerror}"
@@ -300,4 +311,3 @@ def _has_more(output: Output) -> bool:
     import select
 
     return bool(select.select([output.pipe], [], [], 0)[0])
-

@@ -1,8 +1,8 @@
 """From a URL to an engine.
 
-    (nothing)         the engine of the job this program runs in; without one, this machine
-    local             this machine
-    tcp://host:port   the engine server there; PARCS_TOKEN has its token
+(nothing)         the engine of the job this program runs in; without one, this machine
+local             this machine
+tcp://host:port   the engine server there; PARCS_TOKEN has its token
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from parcs import errors
-from parcs.channel import Endpoint
+from parcs.channel import Endpoint, new_token
 from parcs.contract import engine as contract
 from parcs.engine.client import EngineClient, RemoteEngine
 from parcs.model import settings as options
@@ -31,9 +31,12 @@ def connect(url: str | None = None, *, endpoint: Endpoint | None = None) -> Remo
         SettingsError: no engine goes by such a URL.
         EngineUnavailableError: nothing answers there.
     """
-    url = url or os.environ.get(contract.ENGINE_VARIABLE) or _from_leader() or "local"
+    url = url or os.environ.get(contract.ENGINE_VARIABLE, "")
+    if not url:
+        _refuse_leader()
+        url = "local"
     if url == "local":
-        return _own_engine()
+        return _own_engine(endpoint)
     if not url.startswith("tcp://"):
         raise errors.SettingsError(f"no engine goes by {url!r}; there are: local, tcp://HOST:PORT")
     if endpoint is None:
@@ -46,16 +49,16 @@ def connect(url: str | None = None, *, endpoint: Endpoint | None = None) -> Remo
     return RemoteEngine(endpoint, EngineClient(endpoint, url))
 
 
-def _from_leader() -> None:
+def _refuse_leader() -> None:
     leader = os.environ.get("LEADER_URL")
     if leader:
         raise errors.EngineUnavailableError(
-            f"LEADER_URL is {leader}: that is a Docker Swarm, and this version of PARCS runs points on this machine "
-            "only; unset LEADER_URL to do that"
+            f"LEADER_URL is {leader}: that is a Docker Swarm, and this version of PARCS runs points on this "
+            "machine only; unset LEADER_URL to do that"
         )
 
 
-def _own_engine() -> RemoteEngine:
+def _own_engine(endpoint: Endpoint | None) -> RemoteEngine:
     """An engine of this program's own: its server is a thread here, and ends with it."""
     from parcs.engine.local import LocalEngineServer
     from parcs.module import find
@@ -63,7 +66,8 @@ def _own_engine() -> RemoteEngine:
     main = getattr(sys.modules.get("__main__"), "__file__", None)
     beside = [Path(main).resolve().parent] if main else []
     settings = options.from_environment(os.environ)
-    server = LocalEngineServer(find.search_path(os.environ, *beside), settings)
-    endpoint = Endpoint(contract.RUNNER, server.token, settings)
+    if endpoint is None:
+        endpoint = Endpoint(contract.RUNNER, new_token(), settings)
+    server = LocalEngineServer(find.search_path(os.environ, *beside), settings, token=endpoint.token)
     client = EngineClient(endpoint, str(server.server.address))
     return RemoteEngine(endpoint, client, server.close, server.space.summary)

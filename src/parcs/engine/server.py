@@ -101,7 +101,9 @@ class EngineServer:
         self.watch(self._sock, self._accept)
         self.watch(self._woken, lambda: self._woken.recv(4096))
         backend.attach(self)
-        self._thread = threading.Thread(target=self._run, name=f"{waiting.OWN_THREAD}engine-server", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, name=f"{waiting.OWN_THREAD}engine-server", daemon=True
+        )
         self._thread.start()
 
     def watch(self, file: Any, on_readable: Callable[[], object]) -> None:
@@ -172,7 +174,9 @@ class EngineServer:
 
     def _hello(self, caller: control.Hello) -> control.Hello:
         if caller.role != "engine":
-            raise errors.HandshakeError(f"this is an engine server; a {caller.role!r} has called the wrong address")
+            raise errors.HandshakeError(
+                f"this is an engine server; a {caller.role!r} has called the wrong address"
+            )
         return control.Hello(
             "engine", "engine", "", "", self._settings.frame_limit, self._settings.keepalive_s, parcs=VERSION
         )
@@ -191,9 +195,7 @@ class EngineServer:
         try:
             if not session.machine.is_done:
                 self._send(session, session.machine.receive(data))
-                if not session.machine.is_done:
-                    return
-                data = session.machine.leftover
+                data = session.machine.leftover  # nothing until the handshake is done
             self._take(session, data)
         except errors.ProtocolError as error:
             if session.machine.refusal:

@@ -67,7 +67,9 @@ class Summary(NamedTuple):
 
     def describe(self) -> str:
         """The one line at the end of a run."""
-        kinds = ", ".join(f"{count} {language}" for language, count in sorted(self.languages.items()) if language)
+        kinds = ", ".join(
+            f"{count} {language}" for language, count in sorted(self.languages.items()) if language
+        )
         failed = f", {self.failed} failed" if self.failed else ""
         return (
             f"{_count(self.points, 'point')}{f' ({kinds})' if len(self.languages) > 1 else ''}{failed} · "

@@ -33,7 +33,8 @@ def parse(table: dict[str, Any], where: str) -> Resources:
     unknown = set(table) - set(Resources._fields)
     if unknown:
         raise errors.ManifestError(
-            f"{where}: unknown resource {', '.join(sorted(unknown))}; there are {', '.join(Resources._fields)}"
+            f"{where}: unknown resource {', '.join(sorted(unknown))}; "
+            f"there are {', '.join(Resources._fields)}"
         )
     memory = table.get("memory", 0)
     try:

@@ -17,7 +17,16 @@ from typing import NamedTuple
 
 from parcs import errors
 
-_UNITS = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+_UNITS = {
+    "": 1,
+    "B": 1,
+    "KiB": 1 << 10,
+    "MiB": 1 << 20,
+    "GiB": 1 << 30,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMG]i?B|B|)\s*")
 
 
@@ -60,25 +69,28 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
     if limit is not None:
         size = parse_size(limit, "PARCS_FRAME_LIMIT")
         if not 1024 <= size < 1 << 56:
-            raise errors.SettingsError(f"PARCS_FRAME_LIMIT is {limit!r}; it should be at least 1KiB and below 2**56")
+            raise errors.SettingsError(
+                f"PARCS_FRAME_LIMIT is {limit!r}; it should be at least 1KiB and below 2**56"
+            )
         settings = settings._replace(frame_limit=size)
-    for field, variable, least in (
-        ("keepalive_s", "PARCS_KEEPALIVE", 0.0),
-        ("silence_s", "PARCS_SILENCE", 0.1),
-        ("host_silence_s", "PARCS_HOST_SILENCE", 0.5),
-        ("start_timeout_s", "PARCS_START_TIMEOUT", 0.1),
-    ):
-        text = environment.get(variable)
-        if text is not None:
-            settings = settings._replace(**{field: _seconds(text, variable, least)})
-    return settings
+    return settings._replace(
+        keepalive_s=_seconds(environment, "PARCS_KEEPALIVE", settings.keepalive_s, 0.0),
+        silence_s=_seconds(environment, "PARCS_SILENCE", settings.silence_s, 0.1),
+        host_silence_s=_seconds(environment, "PARCS_HOST_SILENCE", settings.host_silence_s, 0.5),
+        start_timeout_s=_seconds(environment, "PARCS_START_TIMEOUT", settings.start_timeout_s, 0.1),
+    )
 
 
-def _seconds(text: str, variable: str, least: float) -> float:
+def _seconds(environment: Mapping[str, str], variable: str, default: float, least: float) -> float:
+    text = environment.get(variable)
+    if text is None:
+        return default
     try:
         value = float(text)
     except ValueError:
         value = -1.0
     if not least <= value < 1e6:
-        raise errors.SettingsError(f"{variable} is {text!r}; it should be a number of seconds, at least {least:g}")
+        raise errors.SettingsError(
+            f"{variable} is {text!r}; it should be a number of seconds, at least {least:g}"
+        )
     return value

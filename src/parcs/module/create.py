@@ -10,7 +10,7 @@ from parcs import errors
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 
 _FILES = {
-    "parcs.toml": '''\
+    "parcs.toml": """\
 name = "{name}"
 description = "The sum of the squares below N, by P points"
 language = "python"
@@ -20,7 +20,7 @@ runner = "python runner.py"
 [parameters]
 N = {{ type = "int", default = 1000000, min = 1, help = "squares below this number are summed" }}
 P = {{ type = "int", default = 2, min = 1, help = "how many points work at once" }}
-''',
+""",
     "service.py": '''\
 from parcs.server import Service, serve
 
@@ -54,7 +54,7 @@ class {title}Runner(Runner):
 
 serve({title}Runner())
 ''',
-    "test_{file}.py": '''\
+    "test_{file}.py": """\
 import json
 import subprocess
 import sys
@@ -65,7 +65,7 @@ def test_the_sum_is_right():
     command = [sys.executable, "-m", "parcs", "run", str(Path(__file__).parent), "-e", "N=1000", "--json"]
     output = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout
     assert json.loads(output)["result"] == sum(i * i for i in range(1000))
-''',
+""",
 }
 
 

@@ -60,7 +60,7 @@ def find(name: str, places: Sequence[Path]) -> manifest.Module:
 
 
 def modules(places: Sequence[Path]) -> Iterator[manifest.Module]:
-    """Every module along the search path, the first of each name; folders with a bad manifest are left out."""
+    """Every module along the search path, the first of each name; bad manifests are left out."""
     seen: set[str] = set()
     for place in places:
         for path in sorted(_manifests(place)):
@@ -75,6 +75,8 @@ def modules(places: Sequence[Path]) -> Iterator[manifest.Module]:
 
 def _manifests(place: Path) -> list[Path]:
     try:
-        return [p / manifest.FILE_NAME for p in [place, *place.iterdir()] if (p / manifest.FILE_NAME).is_file()]
+        return [
+            p / manifest.FILE_NAME for p in [place, *place.iterdir()] if (p / manifest.FILE_NAME).is_file()
+        ]
     except OSError:
         return []  # a place of the search path that does not exist, or is not ours to read

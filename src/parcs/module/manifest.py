@@ -1,21 +1,21 @@
 """Reading ``parcs.toml``.
 
-    name = "factor"                       # what runners call it
-    description = "Divisors of a number"
-    language = "python"
-    command = "python service.py"         # what a point of it runs
-    runner = "python runner.py"           # what `parcs run` runs; without it, command
-    image = "registry/factor"             # what a cluster runs
+name = "factor"                       # what runners call it
+description = "Divisors of a number"
+language = "python"
+command = "python service.py"         # what a point of it runs
+runner = "python runner.py"           # what `parcs run` runs; without it, command
+image = "registry/factor"             # what a cluster runs
 
-    [resources]
-    cpus = 1
-    memory = "256MiB"
+[resources]
+cpus = 1
+memory = "256MiB"
 
-    [parameters]
-    N = { type = "int", default = 1000, help = "the number to factor", min = 1 }
+[parameters]
+N = { type = "int", default = 1000, help = "the number to factor", min = 1 }
 
-    [study]
-    points = "P"                          # the parameter that is the number of points
+[study]
+points = "P"                          # the parameter that is the number of points
 """
 
 from __future__ import annotations
@@ -93,7 +93,9 @@ def load(folder: Path) -> Module:
 def _module(table: dict[str, Any], path: Path) -> Module:
     unknown = sorted(set(table) - _KEYS)
     if unknown:
-        raise errors.ManifestError(f"{path}: unknown key {unknown[0]!r}; there are {', '.join(sorted(_KEYS))}")
+        raise errors.ManifestError(
+            f"{path}: unknown key {unknown[0]!r}; there are {', '.join(sorted(_KEYS))}"
+        )
     for key in ("name", "description", "language", "image"):
         if not isinstance(table.get(key, ""), str):
             raise errors.ManifestError(f"{path}: {key} should be a string")

@@ -56,7 +56,11 @@ def parse_all(table: dict[str, Any], where: str) -> dict[str, Parameter]:
         if unknown or kind not in _READERS:
             raise errors.ManifestError(
                 f"{where}: parameter {name}: "
-                + (f"unknown key {unknown[0]!r}" if unknown else f"type {kind!r}; there are {', '.join(_READERS)}")
+                + (
+                    f"unknown key {unknown[0]!r}"
+                    if unknown
+                    else f"type {kind!r}; there are {', '.join(_READERS)}"
+                )
             )
         default = fields.get("default")
         parameter = Parameter(
@@ -95,17 +99,19 @@ def check_value(parameter: Parameter, text: str) -> str:
     try:
         value = _READERS[parameter.type](text)
     except ValueError:
-        raise errors.ParameterError(f"{parameter.name}={text}: it should be of type {parameter.type}") from None
+        raise errors.ParameterError(
+            f"{parameter.name}={text}: it should be of type {parameter.type}"
+        ) from None
     if parameter.least is not None and float(value) < parameter.least:
         raise errors.ParameterError(f"{parameter.name}={text}: it should be at least {parameter.least:g}")
     if parameter.choices and value not in parameter.choices:
-        raise errors.ParameterError(f"{parameter.name}={text}: it should be one of {', '.join(parameter.choices)}")
+        raise errors.ParameterError(
+            f"{parameter.name}={text}: it should be one of {', '.join(parameter.choices)}"
+        )
     return value
 
 
-def resolve(
-    declared: Mapping[str, Parameter], given: Mapping[str, str], module: str
-) -> dict[str, str]:
+def resolve(declared: Mapping[str, Parameter], given: Mapping[str, str], module: str) -> dict[str, str]:
     """The environment that a run with these ``-e`` values gets, defaults filled in.
 
     A module that declares no parameters takes any.
@@ -119,12 +125,16 @@ def resolve(
         if name not in declared:
             near = difflib.get_close_matches(name, declared, n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise errors.ParameterError(f"{module} has no parameter {name}; it has {', '.join(declared)}{hint}")
+            raise errors.ParameterError(
+                f"{module} has no parameter {name}; it has {', '.join(declared)}{hint}"
+            )
     values = {}
     for name, parameter in declared.items():
         text = given.get(name, parameter.default)
         if text is None:
-            raise errors.ParameterError(f"{module} needs {name} ({parameter.help or parameter.type}): -e {name}=...")
+            raise errors.ParameterError(
+                f"{module} needs {name} ({parameter.help or parameter.type}): -e {name}=..."
+            )
         values[name] = check_value(parameter, text)
     return values
 

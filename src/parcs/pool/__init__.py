@@ -1,13 +1,13 @@
 """A loop's body on many points.
 
-    executor     Pool: a concurrent.futures.Executor whose workers are points
-    worker       what those points run
-    messages     what the two say to each other
-    pace         how many tasks a worker is given at a time (pure)
-    map_reduce   map_reduce over a pool, with tree reduction
+executor     Pool: a concurrent.futures.Executor whose workers are points
+worker       what those points run
+messages     what the two say to each other
+pace         how many tasks a worker is given at a time (pure)
+map_reduce   map_reduce over a pool, with tree reduction
 """
 
 from parcs.pool.executor import Pool
-from parcs.pool.map_reduce import map_reduce
+from parcs.pool.reduction import map_reduce
 
 __all__ = ["Pool", "map_reduce"]

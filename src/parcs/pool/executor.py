@@ -63,7 +63,13 @@ class _Task:
         kwargs: dict[str, Any],
         future: Future[Any],
     ) -> None:
-        self.number, self.function, self.args, self.kwargs, self.future = number, function, args, kwargs, future
+        self.number, self.function, self.args, self.kwargs, self.future = (
+            number,
+            function,
+            args,
+            kwargs,
+            future,
+        )
         self.losses = 0
         self.alone = False
 
@@ -193,7 +199,9 @@ class Pool(Executor):
             if wait:
                 self._idle.wait_for(self._is_idle)
             elif not self._is_idle():
-                threading.Thread(target=self.shutdown, name=f"{OWN_THREAD}pool-shutdown", daemon=False).start()
+                threading.Thread(
+                    target=self.shutdown, name=f"{OWN_THREAD}pool-shutdown", daemon=False
+                ).start()
                 return
             self._closed = True
             workers, self._workers = self._workers, {}
@@ -283,7 +291,9 @@ class Pool(Executor):
         tasks = [worker.tasks.pop(n) for n in worker.works.pop(number, []) if n in worker.tasks]
         worker.known.clear()  # functions of that message are not there either
         if len(tasks) == 1:
-            lost = messages.Failure(None, "DecodeError", f"the worker cannot unpickle this task: {reason}", "")
+            lost = messages.Failure(
+                None, "DecodeError", f"the worker cannot unpickle this task: {reason}", ""
+            )
             return [(tasks[0], False, lost)]
         for task in tasks:
             task.alone = True
@@ -293,11 +303,11 @@ class Pool(Executor):
     def _lost(self, worker: _Worker, error: errors.ParcsError) -> None:
         """A worker died: run its tasks again elsewhere, and replace it."""
         name = str(worker.point.name)
-        failed = []
+        failed: list[_Task] = []
         with self._lock:
             if self._workers.pop(name, None) is None:
                 return
-            again = []
+            again: list[_Task] = []
             for task in worker.tasks.values():
                 task.losses += 1
                 task.alone = True
@@ -308,7 +318,7 @@ class Pool(Executor):
         worker.point.shutdown()
         for task in failed:
             lost = errors.WorkerLostError(
-                f"this task's worker died {task.losses} times, the last one: {error} (retries={self._retries})"
+                f"this task's worker died {task.losses} times (retries={self._retries}), last: {error}"
             )
             lost.__cause__ = error
             task.future.set_exception(lost)
@@ -327,7 +337,9 @@ class Pool(Executor):
         except errors.ParcsError as error:
             with self._lock:
                 if not self._workers:
-                    broken = errors.PoolError(f"no worker is left, and a new one could not be started: {error}")
+                    broken = errors.PoolError(
+                        f"no worker is left, and a new one could not be started: {error}"
+                    )
                     broken.__cause__ = error
                     self._break(broken)
 
@@ -378,8 +390,7 @@ class Pool(Executor):
             if task.alone and tasks:
                 break
             self._pending.popleft()
-            # a task that runs again is running already
-            if task.losses or task.alone or task.future.running() or task.future.set_running_or_notify_cancel():
+            if task.future.running() or task.future.set_running_or_notify_cancel():
                 tasks.append(task)
             if task.alone:
                 break

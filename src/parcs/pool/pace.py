@@ -7,13 +7,10 @@ first result is back, every worker has one task.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import Final, NamedTuple
 
 BATCH_S: Final = 0.002
 LARGEST_BATCH: Final = 256
-SPIN_S: Final = 0.0001
 _NEWEST: Final = 0.3
 
 
@@ -44,23 +41,3 @@ class Pace:
             return Allowance(1, 1)
         batch = max(1, min(LARGEST_BATCH, int(BATCH_S / max(self._mean_s, 1e-9))))
         return Allowance(batch, 2 * batch)
-
-
-class Spin:
-    """Whether to look again for a moment before going to sleep.
-
-    To be woken costs a process some 50 µs, more than a short task. So a wait begins with looking again
-    and again for ``SPIN_S``, as long as the last wait shows that this is likely to be enough.
-    """
-
-    def __init__(self) -> None:
-        self._is_quick = False
-
-    def wait(self, look: Callable[[], object], sleep: Callable[[], None]) -> None:
-        """Call ``sleep``, which returns at once if ``look`` is true; look for that first."""
-        begin = now = time.perf_counter()
-        if self._is_quick:
-            while now - begin < SPIN_S and not look():
-                now = time.perf_counter()
-        sleep()
-        self._is_quick = time.perf_counter() - begin < 2 * SPIN_S

@@ -21,7 +21,7 @@ from typing import Any, Final
 from parcs.channel.sockets import TICK_S
 from parcs.channel.tcp import TcpChannel
 from parcs.channel.waiting import OWN_THREAD
-from parcs.pool.pace import Spin
+from parcs.pool.spin import Spin
 
 _YIELD_S: Final = 0.005
 

@@ -16,7 +16,7 @@ from typing import Any
 from parcs import errors
 from parcs.channel.tcp import TcpChannel
 from parcs.pool import messages
-from parcs.pool.pace import Spin
+from parcs.pool.spin import Spin
 from parcs.server import Service, serve
 
 _HOLD_BACK_S = 0.0002

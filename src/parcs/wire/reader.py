@@ -76,7 +76,7 @@ class FrameReader:
             return memoryview(large)[self._filled :]
         if self._start == self._end:
             self._start = self._end = 0
-        elif self._start and _SHARED - self._end < header.SIZE or self._end == _SHARED:
+        elif (self._start and _SHARED - self._end < header.SIZE) or self._end == _SHARED:
             held = self._end - self._start
             self._shared_view[:held] = bytes(self._shared_view[self._start : self._end])
             self._start, self._end = 0, held

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import TypeVar
@@ -43,7 +44,7 @@ def map_reduce(
             return map_reduce(mapper, reducer, items, pool=own, chunks=chunks)
     count = min(len(items), chunks or _CHUNKS_PER_WORKER * pool.workers)
     bounds = [len(items) * i // count for i in range(count + 1)]
-    parts = [items[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    parts = [items[a:b] for a, b in itertools.pairwise(bounds)]
     return _reduce_tree(pool, reducer, [pool.submit(_map_chunk, mapper, reducer, part) for part in parts])
 
 
