@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import secrets
+import os
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -94,7 +94,7 @@ class Point(base.Carrier):
         This point finds it as ``peer(name)`` (by default the other's name), the other as ``peer(back)``
         (by default this one's name). What they say to each other does not pass through this program.
         """
-        ticket = secrets.token_hex(16)
+        ticket = os.urandom(16).hex()
         mine = {"kind": "attach", "ticket": ticket, "name": name or str(other.name)}
         theirs = {"kind": "attach", "ticket": ticket, "name": back or str(self.name)}
         self._channel.transmit_control(mine)

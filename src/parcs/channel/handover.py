@@ -13,7 +13,7 @@ was dialled yields: it answers, waits for the new holder of the other end, and s
 
 from __future__ import annotations
 
-import secrets
+import os
 from typing import TYPE_CHECKING, Any
 
 from parcs import errors
@@ -43,7 +43,7 @@ def hand_on(end: base.Channel, via: TcpChannel) -> None:
             type(end).__qualname__,
             "only a channel of version 2 can be handed on, over another one",
         )
-    ticket = secrets.token_hex(16)
+    ticket = os.urandom(16).hex()
     with end.receive_lock:
         end.transmit_control({"kind": "moving", "ticket": ticket})
         backlog = _backlog(end, ticket)
