@@ -38,6 +38,8 @@ two programs is at fault; `ChannelError` is what an honest program meets in the 
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "AuthenticationError",
     "ChannelBrokenError",
@@ -74,7 +76,18 @@ __all__ = [
 
 
 class ParcsError(Exception):
-    """The root of every error PARCS raises on purpose."""
+    """The root of every error PARCS raises on purpose. All can be pickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(kind: type[ParcsError], args: tuple[Any, ...], attributes: dict[str, Any]) -> ParcsError:
+    """Unpickle an error without its ``__init__``, whose arguments are not its ``args``."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(attributes)
+    return error
 
 
 class SettingsError(ParcsError):

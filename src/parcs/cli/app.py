@@ -17,15 +17,20 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def options(
-    show_version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
-    ] = False,
-) -> None:
-    if show_version:
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
         version.version()
         raise typer.Exit
+
+
+@app.callback(help=app.info.help)
+def options(
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    """What all commands share."""
 
 
 app.command(add_help_option=False, epilog=run.EPILOG)(run.run)

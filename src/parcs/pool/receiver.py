@@ -89,7 +89,9 @@ class Receiver:
         return None if deadline is None else max(deadline - time.monotonic(), 0.0)
 
     def close(self) -> None:
-        """Receive no more."""
+        """Receive no more. Twice does nothing."""
+        if self._over:
+            return
         self._over = True
         self._wake.send(b"x")
         with self._attention:

@@ -17,10 +17,13 @@ import json
 import struct
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from parcs import errors
 from parcs.wire import header
+
+if TYPE_CHECKING:
+    import pickle
 
 CODECS: Final = {"json": header.JSON, "msgpack": header.MSGPACK, "raw": header.RAW, "pickle": header.PICKLE}
 
@@ -189,7 +192,6 @@ def encode_pickle(value: Any, *, by_value: bool = False) -> Encoded:
     """Pickle a value. With ``by_value``, functions and classes that the receiver cannot import (those of
     ``__main__``, lambdas) go along; without, they do only if pickle alone cannot name them.
     """
-    import pickle
 
     views: list[memoryview] = []
 
@@ -201,11 +203,8 @@ def encode_pickle(value: Any, *, by_value: bool = False) -> Encoded:
         return False
 
     try:
-        try:
-            if by_value:
-                raise pickle.PicklingError
-            pickled = pickle.dumps(value, protocol=5, buffer_callback=keep_outside)
-        except (pickle.PicklingError, AttributeError, TypeError):
+        pickled = None if by_value else _pickle_by_name(value, keep_outside)
+        if pickled is None:
             import cloudpickle
 
             views.clear()
@@ -221,6 +220,16 @@ def encode_pickle(value: Any, *, by_value: bool = False) -> Encoded:
         parts += [_PAD[:padding], view]
         size += padding + view.nbytes
     return Encoded(header.PICKLE, size, parts)
+
+
+def _pickle_by_name(value: Any, keep_outside: Callable[[pickle.PickleBuffer], bool]) -> bytes | None:
+    """A plain pickle, or None if something in the value has no name to pickle it by."""
+    import pickle
+
+    try:
+        return pickle.dumps(value, protocol=5, buffer_callback=keep_outside)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return None
 
 
 def decode_pickle(body: bytearray) -> Any:
