@@ -52,7 +52,10 @@ class FrameReader:
         return self._large is None and self._start == self._end
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
-        """Take bytes that somebody else has read. Copies; `buffer` and `received` do not."""
+        """Take bytes that somebody else has read, 16 KiB at most between two calls of `next_frame`.
+
+        Copies; `buffer` and `received` do not.
+        """
         view = memoryview(data)
         while view:
             room = self.buffer()
