@@ -45,6 +45,7 @@ def hand_on(end: base.Channel, via: TcpChannel) -> None:
         )
     ticket = os.urandom(16).hex()
     with end.receive_lock:
+        end.is_moving = True
         end.transmit_control({"kind": "moving", "ticket": ticket})
         backlog = _backlog(end, ticket)
         peer, connection = end.peer, end.connection
@@ -66,13 +67,13 @@ def _backlog(end: TcpChannel, ticket: str) -> list[Frame]:
     """Everything the peer sent before it let go, not yet received here."""
     backlog: list[Frame] = []
     while True:
-        held_by = end.connection
         frame = end.next_raw(_PATIENCE_S)
-        if end.connection is not held_by:  # the peer's end was handed on too, and we yielded
+        if frame is None:  # the peer's end is handed on too, and we yielded: again, with its new holder
             end.transmit_control({"kind": "moving", "ticket": ticket})
-        if frame.tag == header.CONTROL and control.parse(frame.body)["kind"] == "moved":
+        elif frame.tag == header.CONTROL and control.parse(frame.body)["kind"] == "moved":
             return backlog
-        backlog.append(frame)
+        else:
+            backlog.append(frame)
 
 
 def follow(channel: TcpChannel, ticket: str) -> None:
@@ -81,7 +82,7 @@ def follow(channel: TcpChannel, ticket: str) -> None:
 
     with channel.send_lock:
         connection = channel.connection
-        if connection is None:
+        if connection is None or (channel.is_moving and connection.dialed):
             return
         connection.sock.sendall(control.frame({"kind": "moved"}))
         channel.pending_ticket = ticket
@@ -107,7 +108,7 @@ def take_over(via: TcpChannel, message: dict[str, Any]) -> TcpChannel:
     """Become the holder of an end that the peer of ``via`` hands on; called with its receive lock held."""
     if message["kind"] != "channel":
         raise errors.ProtocolError(f"{via.name} sent {message['kind']!r} where nothing was handed on")
-    backlog = [via.next_raw(_PATIENCE_S) for _ in range(int(message.get("backlog", 0)))]
+    backlog = [frame for _ in range(int(message.get("backlog", 0))) if (frame := via.next_raw(_PATIENCE_S))]
     channel = via.home.open_link(str(message.get("dial")), str(message["ticket"]), str(message.get("name")))
     channel.inbox.extendleft(reversed(backlog))
     return channel

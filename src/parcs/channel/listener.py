@@ -149,6 +149,9 @@ class Listener:
                 caller.sock.sendall(answer)  # a few hundred bytes into an empty buffer: never blocks
         except BlockingIOError:
             return
+        except (errors.AuthenticationError, errors.VersionMismatchError) as error:
+            self._refuse(caller, callers, str(error), logging.WARNING)
+            return
         except (OSError, errors.HandshakeError) as error:
             self._refuse(caller, callers, str(error))
             return
@@ -165,7 +168,13 @@ class Listener:
             self._arrived[hello.ticket] = connection
             self._changed.notify_all()
 
-    def _refuse(self, caller: Caller, callers: dict[socket.socket, Caller], reason: str) -> None:
+    def _refuse(
+        self,
+        caller: Caller,
+        callers: dict[socket.socket, Caller],
+        reason: str,
+        level: int = logging.DEBUG,  # garbage and port scans are no news
+    ) -> None:
         self._selector.unregister(caller.sock)
         del callers[caller.sock]
         try:
@@ -175,7 +184,7 @@ class Listener:
         except OSError:
             who = "a caller"  # it has gone already
         caller.sock.close()
-        logger.warning("refused %s: %s", who, reason)
+        logger.log(level, "refused %s: %s", who, reason)
 
 
 def connect(

@@ -1,8 +1,9 @@
 """Options and facts of TCP sockets.
 
 Why not TCP_USER_TIMEOUT: it also ends a healthy connection whose peer computes and does not read (its
-window stays shut, see tcp(7)), after the same few seconds. `silent_for` reads how long the peer's kernel
-has acknowledged nothing although something is outstanding, which is true of a dead machine only.
+window stays shut, see tcp(7)), after the same few seconds. The kernel of such a peer still answers every
+retransmission and every window probe; that of a dead machine answers none. `silent_for` tells the two apart
+from what TCP_INFO says (linux/tcp.h, struct tcp_info).
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ TICK_S: Final = 0.5
 
 _TICK: Final = struct.pack("ll", 0, int(TICK_S * 1e6))
 _TCP_INFO: Final = getattr(socket, "TCP_INFO", 11) if sys.platform == "linux" else None
-_UNACKED, _LAST_ACK_RECEIVED = 24, 56
-_PROBES = 3
+_RETRANSMITS, _PROBES, _LAST_DATA_SENT, _LAST_ACK_RECEIVED = 2, 3, 44, 56
+_UNANSWERED: Final = 3
+_ROUND_TRIP_MS: Final = 250
 _SIOCOUTQ: Final = 0x5411
 
 
@@ -36,8 +38,9 @@ def tune(sock: socket.socket) -> None:
 
 
 def silent_for(sock: socket.socket) -> float:
-    """Seconds for which the peer's machine has owed us an acknowledgement; 0 if it owes none.
+    """Seconds for which the peer's machine has answered nothing, although it was asked; else 0.
 
+    Asked means three retransmissions or probes, the last of them long enough ago for an answer.
     Where the system cannot tell, 0: the kernel's own probes and the peer's keepalives remain.
     """
     if _TCP_INFO is None:
@@ -45,11 +48,12 @@ def silent_for(sock: socket.socket) -> float:
     info = sock.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, 104)
     if len(info) < _LAST_ACK_RECEIVED + 4:
         return 0.0
-    unacked = struct.unpack_from("I", info, _UNACKED)[0]
-    if not unacked and not info[_PROBES]:
-        return 0.0
-    milliseconds: int = struct.unpack_from("I", info, _LAST_ACK_RECEIVED)[0]
-    return milliseconds / 1000
+    sent_ms: int = struct.unpack_from("I", info, _LAST_DATA_SENT)[0]
+    answered_ms: int = struct.unpack_from("I", info, _LAST_ACK_RECEIVED)[0]
+    is_data_unanswered = info[_RETRANSMITS] >= _UNANSWERED and answered_ms > sent_ms > _ROUND_TRIP_MS
+    if is_data_unanswered or info[_PROBES] >= _UNANSWERED:
+        return answered_ms / 1000
+    return 0.0
 
 
 def unsent(sock: socket.socket) -> int:

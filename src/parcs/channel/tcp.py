@@ -71,6 +71,7 @@ class TcpChannel(base.Channel):
         self.connection: Connection | None = connection
         self.peer = connection.peer
         self.pending_ticket = ""
+        self.is_moving = False
         self.receive_lock = threading.Lock()
         self.send_lock = threading.Lock()
         self.inbox: deque[Frame] = deque()
@@ -143,14 +144,24 @@ class TcpChannel(base.Channel):
                     return
                 parts = _after(parts, done, total)
         except BaseException as error:
-            if done:  # a torn frame: whatever interrupted us, nothing may follow it on this connection
-                self._fail(errors.ChannelBrokenError(f"a message to {self.name} was cut off by {error!r}"))
             if isinstance(error, OSError):
+                self._hear_last_words()
                 raise self._lost(error) from error
+            # A signal's exception may come between the system call and the count of what it took.
+            if done or not isinstance(error, errors.ParcsError):
+                self._fail(errors.ChannelBrokenError(f"a message to {self.name} was cut off by {error!r}"))
             raise
         finally:
             if ticked:
                 self.home.waits.end()
+
+    def _hear_last_words(self) -> None:
+        """Sending failed: what the peer said before it went may still be there to read."""
+        if self.receive_lock.acquire(blocking=False):
+            try:
+                self._read_ahead()
+            finally:
+                self.receive_lock.release()
 
     def _check_peer_takes(self, tag: int, value: Any) -> None:
         if self.peer.version == 1:
@@ -190,12 +201,15 @@ class TcpChannel(base.Channel):
             if ticked:
                 self.home.waits.end()
 
-    def next_raw(self, timeout: float) -> Frame:
-        """The next frame that is a user's, undecoded; called with the receive lock held."""
+    def next_raw(self, timeout: float) -> Frame | None:
+        """The next frame that is a user's, undecoded; None if the peer's end was handed on meanwhile.
+
+        Called with the receive lock held.
+        """
         deadline = time.monotonic() + timeout
         while True:
             frame = self._next_frame()
-            if frame is not None:
+            if frame is not None or self.connection is None:
                 return frame
             self._fill(deadline, timeout)
 
@@ -315,7 +329,10 @@ class TcpChannel(base.Channel):
 
     def _check_alive(self, sock: socket.socket) -> None:
         settings = self.home.settings
-        silence = sockets.silent_for(sock)
+        try:
+            silence = sockets.silent_for(sock)
+        except OSError as error:  # closed by another thread
+            raise self._lost(error) from error
         if silence > settings.host_silence_s:
             raise self._fail(errors.PeerSilentError(self.name, silence))
         silence = time.monotonic() - self._heard
@@ -471,6 +488,7 @@ def settle(sock: socket.socket, patience_s: float) -> None:
             pause = min(2 * pause, 0.05)
         while sock.recv(65536, socket.MSG_DONTWAIT):
             pass
+        sock.shutdown(socket.SHUT_RDWR)  # wakes a thread that is in recv
     except OSError:
         pass  # reset, or nothing left to read: either way it can be closed
     sock.close()

@@ -201,6 +201,11 @@ class AcceptorV2(Handshake):
 
     table = state.ACCEPTOR_V2
 
+    def end(self) -> errors.HandshakeError:
+        if self.state is State.AWAIT_PROOF:
+            return errors.AuthenticationError("a caller left when it saw our proof: it has another token")
+        return super().end()
+
     def __init__(
         self, token: bytes, answer: Callable[[control.Hello], control.Hello], nonce: bytes | None = None
     ) -> None:
