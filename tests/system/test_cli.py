@@ -143,7 +143,15 @@ def test_version_and_completion(modules: Modules) -> None:
 
     assert json.loads(parcs(modules, "version", "--json").stdout)["parcs"] == __version__
     assert __version__ in parcs(modules, "--version").stdout
-    assert "PARCS_COMPLETE" in parcs(modules, "--show-completion", "bash").stdout
+    asked = {"_PARCS_COMPLETE": "complete_bash", "COMP_WORDS": "parcs ru", "COMP_CWORD": "1"}
+    completed = subprocess.run(
+        [sys.executable, "-m", "parcs"],
+        env={**os.environ, **asked},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert completed.stdout.split() == ["run"]
 
 
 def test_a_study_draws_a_plot_and_writes_its_figures(modules: Modules) -> None:

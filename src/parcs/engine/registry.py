@@ -46,6 +46,7 @@ def connect(url: str | None = None, *, endpoint: Endpoint | None = None) -> Remo
         # A second connection of one program is a program of its own to the engine.
         name = f"{os.environ.get(contract.POINT_VARIABLE, contract.RUNNER)}+{next(_connections)}"
         endpoint = Endpoint(name, token.encode(), options.from_environment(os.environ))
+        return RemoteEngine(endpoint, EngineClient(endpoint, url), endpoint.close)
     return RemoteEngine(endpoint, EngineClient(endpoint, url))
 
 
@@ -66,8 +67,15 @@ def _own_engine(endpoint: Endpoint | None) -> RemoteEngine:
     main = getattr(sys.modules.get("__main__"), "__file__", None)
     beside = [Path(main).resolve().parent] if main else []
     settings = options.from_environment(os.environ)
+    close_endpoint = endpoint is None
     if endpoint is None:
         endpoint = Endpoint(contract.RUNNER, new_token(), settings)
     server = LocalEngineServer(find.search_path(os.environ, *beside), settings, token=endpoint.token)
     client = EngineClient(endpoint, str(server.server.address))
-    return RemoteEngine(endpoint, client, server.close, server.space.summary)
+
+    def close() -> None:
+        server.close()
+        if close_endpoint:
+            endpoint.close()
+
+    return RemoteEngine(endpoint, client, close, server.space.summary)
