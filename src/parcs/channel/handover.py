@@ -17,7 +17,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from parcs import errors
-from parcs.channel import base
+from parcs.channel import base, sockets
 from parcs.wire import control, header
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def hand_on(end: base.Channel, via: TcpChannel) -> None:
         EncodeError: this end or that receiver cannot take part (version 1, or the same channel).
         ChannelError: one of the two channels is over.
     """
-    from parcs.channel.tcp import TcpChannel, settle
+    from parcs.channel.tcp import TcpChannel
 
     if not isinstance(end, TcpChannel) or end is via or 1 in (end.peer.version, via.peer.version):
         raise errors.EncodeError(
@@ -52,7 +52,7 @@ def hand_on(end: base.Channel, via: TcpChannel) -> None:
         end.connection = None
     end.leave(errors.ChannelMovedError(f"the channel to {end.name} was handed on to {via.name}"))
     if connection is not None:
-        settle(connection.sock, 0.0)
+        sockets.settle(connection.sock, 0.0)
     offer = {
         "kind": "channel",
         "ticket": ticket,
@@ -78,8 +78,6 @@ def _backlog(end: TcpChannel, ticket: str) -> list[Frame]:
 
 def follow(channel: TcpChannel, ticket: str) -> None:
     """The peer hands its end on: let go of this connection, and wait for the new holder's call."""
-    from parcs.channel.tcp import settle
-
     with channel.send_lock:
         connection = channel.connection
         if connection is None or (channel.is_moving and connection.dialed):
@@ -87,7 +85,7 @@ def follow(channel: TcpChannel, ticket: str) -> None:
         connection.sock.sendall(control.frame({"kind": "moved"}))
         channel.pending_ticket = ticket
         channel.connection = None
-    settle(connection.sock, _PATIENCE_S)
+    sockets.settle(connection.sock, _PATIENCE_S)
 
 
 def reconnect(channel: TcpChannel) -> None:

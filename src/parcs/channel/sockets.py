@@ -9,9 +9,11 @@ from what TCP_INFO says (linux/tcp.h, struct tcp_info).
 from __future__ import annotations
 
 import fcntl
+import select
 import socket
 import struct
 import sys
+import time
 from typing import Final
 
 TICK_S: Final = 0.5
@@ -64,3 +66,25 @@ def unsent(sock: socket.socket) -> int:
         return int(struct.unpack("i", fcntl.ioctl(sock.fileno(), _SIOCOUTQ, bytes(4)))[0])
     except OSError:
         return 0
+
+
+def settle(sock: socket.socket, patience_s: float) -> None:
+    """Close a socket without losing what was sent.
+
+    A close with unread bytes (a keepalive is enough) resets the connection and drops what the peer's
+    kernel has not taken yet. So: read on until everything is acknowledged, for ``patience_s`` at most.
+    """
+    deadline = time.monotonic() + patience_s
+    try:
+        sock.shutdown(socket.SHUT_WR)
+        pause = 0.001
+        while unsent(sock) and time.monotonic() < deadline:
+            if select.select([sock], [], [], pause)[0] and not sock.recv(65536, socket.MSG_DONTWAIT):
+                time.sleep(pause)
+            pause = min(2 * pause, 0.05)
+        while sock.recv(65536, socket.MSG_DONTWAIT):
+            pass
+        sock.shutdown(socket.SHUT_RDWR)  # wakes a thread that is in recv
+    except OSError:
+        pass  # reset, or nothing left to read: either way it can be closed
+    sock.close()

@@ -448,7 +448,8 @@ class TcpChannel(base.Channel):
         self._fail(error)
         self.home.forget(self)
 
-    def close(self) -> None:
+    def close(self, patience_s: float | None = None) -> None:
+        """As `Channel.close`; what the peer has not taken after ``patience_s`` is given up."""
         if not self._closing.acquire(blocking=False):
             return
         connection, broken = self.connection, self._failure is not None
@@ -463,35 +464,15 @@ class TcpChannel(base.Channel):
                 broken = True  # the peer is gone already: no goodbye needed
             finally:
                 self.send_lock.release()
-        settle(connection.sock, 0.0 if broken else self.home.settings.silence_s)
+        if patience_s is None:
+            patience_s = self.home.settings.silence_s
+        sockets.settle(connection.sock, 0.0 if broken else patience_s)
 
     @property
     def statistics(self) -> base.Statistics:
         return base.Statistics(
             self.sent, self.received, self._bytes_sent, self._bytes_received, self._waited_s
         )
-
-
-def settle(sock: socket.socket, patience_s: float) -> None:
-    """Close a socket without losing what was sent.
-
-    A close with unread bytes (a keepalive is enough) resets the connection and drops what the peer's
-    kernel has not taken yet. So: read on until everything is acknowledged, for ``patience_s`` at most.
-    """
-    deadline = time.monotonic() + patience_s
-    try:
-        sock.shutdown(socket.SHUT_WR)
-        pause = 0.001
-        while sockets.unsent(sock) and time.monotonic() < deadline:
-            if select.select([sock], [], [], pause)[0] and not sock.recv(65536, socket.MSG_DONTWAIT):
-                time.sleep(pause)
-            pause = min(2 * pause, 0.05)
-        while sock.recv(65536, socket.MSG_DONTWAIT):
-            pass
-        sock.shutdown(socket.SHUT_RDWR)  # wakes a thread that is in recv
-    except OSError:
-        pass  # reset, or nothing left to read: either way it can be closed
-    sock.close()
 
 
 def _after(parts: list[codecs.Part], done: int, total: int) -> list[codecs.Part]:

@@ -105,6 +105,18 @@ def parse_start(body: dict[str, Any]) -> Start:
     return Start(module, count, call, environment, resources)
 
 
+def parse_names(body: dict[str, Any]) -> list[str]:
+    """Read the ``points`` of a stop or status request.
+
+    Raises:
+        EngineError: they are no list of names.
+    """
+    names = body.get("points", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise errors.EngineError("'points' should be a list of names")
+    return names
+
+
 def parse_waiting(body: dict[str, Any]) -> Waiting:
     """Read a waiting request.
 

@@ -24,6 +24,8 @@ from parcs.point import Point
 logger = logging.getLogger("parcs")
 
 _ANSWER_TIMEOUT_S = 60.0
+_LAST_BYTES_S = 0.2
+"""How long to wait for a point to take what it was sent, before it is ended anyway."""
 
 
 class EngineClient:
@@ -221,7 +223,7 @@ class RemoteEngine(Engine):
         for point in points:
             if self._points.pop(str(point.name), None) is not None:
                 names.append(str(point.name))
-            point.channel.close()
+            point.channel.close(patience_s=_LAST_BYTES_S)
         if names:
             try:
                 self.client.post("stop", points=names)

@@ -215,7 +215,7 @@ class LocalBackend:
             self.stop(name)
         deadline = time.monotonic() + 3 * _GRACE_S
         while self._processes and time.monotonic() < deadline:
-            self.server._serve_once(0.05)
+            self.server.serve_once(0.05)
         if self._guardian is not None and self._guardian.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self._guardian.stdin.close()

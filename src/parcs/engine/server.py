@@ -130,7 +130,7 @@ class EngineServer:
 
     def _run(self) -> None:
         while not self._over.is_set():
-            self._serve_once(_TICK_S)
+            self.serve_once(_TICK_S)
         self._backend.close()
         for session in list(self._sessions.values()):
             self._drop(session)
@@ -139,7 +139,8 @@ class EngineServer:
             sock.close()
         self._selector.close()
 
-    def _serve_once(self, timeout_s: float) -> None:
+    def serve_once(self, timeout_s: float) -> None:
+        """Serve whatever is ready, waiting at most ``timeout_s``; on the server's thread only."""
         for key, events in self._selector.select(timeout_s):
             if isinstance(key.data, Session):
                 if events & selectors.EVENT_WRITE:
@@ -234,13 +235,13 @@ class EngineServer:
         if verb == "start":
             return {"points": self._backend.start(contract.parse_start(request), program)}
         if verb == "stop":
-            for name in request.get("points", []):
+            for name in contract.parse_names(request):
                 if not self.space.record(name).state.is_final:
                     self.space.advance(name, PointEvent.STOP)
                     self._backend.stop(name)
             return {}
         if verb == "status":
-            names = request.get("points") or list(self.space.points)
+            names = contract.parse_names(request) or list(self.space.points)
             return {"points": [self.space.record(name).to_json() for name in names]}
         if verb == "waiting":
             for verdict in self.space.set_waiting(program, contract.parse_waiting(request)):

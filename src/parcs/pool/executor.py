@@ -25,7 +25,7 @@ from parcs.channel.waiting import OWN_THREAD
 from parcs.contract.engine import QUIET_VARIABLE
 from parcs.engine.base import Engine
 from parcs.point import Point
-from parcs.pool import messages
+from parcs.pool import mapping, messages
 from parcs.pool.pace import Pace
 from parcs.pool.receiver import Receiver
 
@@ -127,7 +127,7 @@ class Pool(Executor):
         self._pace = Pace()
         self._workers: dict[str, _Worker] = {}
         self._replacing: list[threading.Thread] = []
-        self._receiver = Receiver(self._has_work, self._receive)
+        self._receiver = Receiver(self._has_work, self._receive, self._on_quiet)
         self._no_more = self._closed = False
         self._broken: errors.PoolError | None = None
         try:
@@ -182,10 +182,12 @@ class Pool(Executor):
         if chunksize == 1:
             futures: list[Future[Any]] = [self.submit(fn, *item) for item in items]
         else:
-            futures = [self.submit(_call_each, fn, chunk) for chunk in _chunks(items, chunksize)]
-        results = _results(futures, deadline)
+            futures = [
+                self.submit(mapping.call_each, fn, chunk) for chunk in mapping.chunks(items, chunksize)
+            ]
+        results = mapping.results(futures, deadline)
         if progress:
-            results = _with_progress(results, len(futures), getattr(fn, "__name__", "tasks"))
+            results = mapping.with_progress(results, len(futures), getattr(fn, "__name__", "tasks"))
         return results if chunksize == 1 else itertools.chain.from_iterable(results)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -239,7 +241,12 @@ class Pool(Executor):
         self._receiver.add(point.channel, worker)
 
     def _has_work(self) -> bool:
-        return any(worker.tasks for worker in self._workers.values())
+        return any(worker.tasks for worker in list(self._workers.values()))
+
+    def _on_quiet(self) -> None:
+        """Nothing has come for a while: perhaps one worker hoards what another could do."""
+        with self._lock:
+            self._dispatch()
 
     def _receive(self, worker: _Worker) -> bool:
         """Take what a worker has sent; False once it has ended."""
@@ -440,7 +447,10 @@ class Pool(Executor):
         for worker in self._workers.values():
             if len(worker.tasks) > 1 and now - worker.heard > _RECALL_AFTER_S and not worker.recalled:
                 worker.recalled = True
-                messages.send(worker.point.channel, (messages.RECALL, len(worker.tasks) - 1))
+                try:
+                    messages.send(worker.point.channel, (messages.RECALL, len(worker.tasks) - 1))
+                except errors.ParcsError:
+                    worker.is_lost = True  # the receiver meets the same error, and replaces it
 
 
 def _is_constant(function: Callable[..., Any]) -> bool:
@@ -462,32 +472,3 @@ def _shut_down(pool: weakref.ref[Pool]) -> None:
     alive = pool()
     if alive is not None:
         alive.shutdown()
-
-
-def _call_each(function: Callable[..., T], items: list[tuple[Any, ...]]) -> list[T]:
-    return [function(*item) for item in items]
-
-
-def _chunks(items: Iterable[tuple[Any, ...]], size: int) -> Iterator[list[tuple[Any, ...]]]:
-    iterator = iter(items)
-    while chunk := list(itertools.islice(iterator, size)):
-        yield chunk
-
-
-def _results(futures: list[Future[Any]], deadline: float | None) -> Iterator[Any]:
-    """The results in order; what is left is cancelled if the caller stops asking."""
-    futures.reverse()
-    try:
-        while futures:
-            left = None if deadline is None else deadline - time.monotonic()
-            yield futures.pop().result(left)
-    finally:
-        for future in futures:
-            future.cancel()
-
-
-def _with_progress(results: Iterator[T], total: int, title: str) -> Iterator[T]:
-    from rich.console import Console
-    from rich.progress import track
-
-    yield from track(results, description=title, total=total, console=Console(stderr=True))

@@ -32,10 +32,13 @@ class Receiver:
     Args:
         has_work: whether any result is still to come.
         receive: take what one source has sent; False once it has ended.
+        on_quiet: called when nothing has come for a tick although something is to come.
     """
 
-    def __init__(self, has_work: Callable[[], bool], receive: Callable[[Any], bool]) -> None:
-        self._has_work, self._receive = has_work, receive
+    def __init__(
+        self, has_work: Callable[[], bool], receive: Callable[[Any], bool], on_quiet: Callable[[], None]
+    ) -> None:
+        self._has_work, self._receive, self._on_quiet = has_work, receive, on_quiet
         self._role = threading.Lock()
         self._spin = Spin()
         self._wanted_at = 0.0
@@ -125,7 +128,10 @@ class Receiver:
         return bool(self._selector.select(0))
 
     def _receive_once(self, timeout_s: float) -> None:
-        for key, _ in self._selector.select(timeout_s):
+        ready = self._selector.select(timeout_s)
+        if not ready and timeout_s:
+            self._on_quiet()
+        for key, _ in ready:
             if key.fileobj is self._woken:
                 self._take_in_new()
             elif not self._receive(key.data):
