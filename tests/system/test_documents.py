@@ -53,7 +53,8 @@ def test_the_pools_program_runs(modules: Modules) -> None:
     (modules.folder / "a.txt").write_text("x y x")
     (modules.folder / "b.txt").write_text("x")
     before = (
-        "import operator\nfrom collections import Counter\nfrom pathlib import Path\nfrom parcs import map_reduce\n"
+        "import operator\nfrom collections import Counter\nfrom pathlib import Path\n"
+        "from parcs import map_reduce\n"
         "paths = sorted(Path(__file__).parent.glob('*.txt'))\n"
     )
     assert run(modules, before + words + "print(dict(words))").strip() == "{'x': 3, 'y': 1}"

@@ -14,7 +14,7 @@ import socket
 import struct
 import sys
 import time
-from typing import Final
+from typing import IO, Final
 
 TICK_S: Final = 0.5
 
@@ -37,6 +37,22 @@ def tune(sock: socket.socket) -> None:
     # The calls stay blocking (one system call a message) and come back with EAGAIN each tick.
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TICK)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TICK)
+
+
+def is_readable(file: socket.socket | IO[bytes], timeout_s: float) -> bool:
+    """Whether reading would not block, waiting at most ``timeout_s``. Any descriptor number will do."""
+    return _is_ready(file, select.POLLIN, timeout_s)
+
+
+def is_writable(sock: socket.socket) -> bool:
+    """Whether writing a little would not block."""
+    return _is_ready(sock, select.POLLOUT, 0)
+
+
+def _is_ready(file: socket.socket | IO[bytes], event: int, timeout_s: float) -> bool:
+    poller = select.poll()  # select() refuses descriptors over 1023, which hundreds of points reach
+    poller.register(file, event)
+    return bool(poller.poll(timeout_s * 1000))
 
 
 def silent_for(sock: socket.socket) -> float:
@@ -79,7 +95,7 @@ def settle(sock: socket.socket, patience_s: float) -> None:
         sock.shutdown(socket.SHUT_WR)
         pause = 0.001
         while unsent(sock) and time.monotonic() < deadline:
-            if select.select([sock], [], [], pause)[0] and not sock.recv(65536, socket.MSG_DONTWAIT):
+            if is_readable(sock, pause) and not sock.recv(65536, socket.MSG_DONTWAIT):
                 time.sleep(pause)
             pause = min(2 * pause, 0.05)
         while sock.recv(65536, socket.MSG_DONTWAIT):

@@ -15,7 +15,6 @@ Lock order: receive, then send. `home` is this program's endpoint (endpoint.py).
 
 from __future__ import annotations
 
-import select
 import socket
 import threading
 import time
@@ -301,7 +300,7 @@ class TcpChannel(base.Channel):
         now = time.monotonic()
         left = deadline - now
         slice_s = min(max(left, 0.0), sockets.TICK_S)
-        if not select.select([sock], [], [], slice_s)[0]:
+        if not sockets.is_readable(sock, slice_s):
             self._waited_s += time.monotonic() - now
             self._check_alive(sock)
             if left <= slice_s:
@@ -387,7 +386,7 @@ class TcpChannel(base.Channel):
             return  # somebody is sending: that is sign of life enough
         try:
             connection = self.connection
-            if connection is not None and select.select([], [connection.sock], [], 0)[1]:
+            if connection is not None and sockets.is_writable(connection.sock):
                 self._write([header.pack(header.KEEPALIVE, 0)], header.SIZE)
         except (errors.ParcsError, OSError):
             return  # the next call of the user meets the failure and reports it

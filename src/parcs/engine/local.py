@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import resource
 import secrets
 import signal
 import subprocess
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import IO
 
 from parcs import errors
-from parcs.channel import new_token
+from parcs.channel import new_token, sockets
 from parcs.contract import engine as contract
 from parcs.engine import guardian
 from parcs.engine.console import Console
@@ -193,7 +194,7 @@ class LocalBackend:
             self.server.unwatch(point.pidfd)
             os.close(point.pidfd)
         for output in list(point.outputs):
-            while output.read() and _has_more(output):
+            while output.read() and sockets.is_readable(output.pipe, 0):
                 pass
             self._close_output(point, output)
         del self._processes[point.name]
@@ -241,6 +242,7 @@ class LocalEngineServer:
         token: bytes | None = None,
         is_tracing: bool = False,
     ) -> None:
+        _raise_descriptor_limit()
         self.space = ControlSpace(secrets.token_hex(8))
         token = token or new_token()
         environment = {
@@ -261,6 +263,13 @@ class LocalEngineServer:
     def close(self) -> None:
         """End every point and stop."""
         self.server.close()
+
+
+def _raise_descriptor_limit() -> None:
+    """Three descriptors a point: take as many as this user may have, rather than the usual 1024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # macOS states more than it gives
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def spawn(module: Module, command: tuple[str, ...], environment: dict[str, str]) -> subprocess.Popen[bytes]:
@@ -305,9 +314,3 @@ def _signal_group(point: PointProcess, number: int) -> None:
         os.killpg(point.process.pid, number)
     except (ProcessLookupError, PermissionError):
         return  # the group is empty already
-
-
-def _has_more(output: Output) -> bool:
-    import select
-
-    return bool(select.select([output.pipe], [], [], 0)[0])
