@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 
+import psutil
+
 from tests.conftest import Modules, wait_until
 
 ECHO = """
@@ -419,11 +421,10 @@ def test_kill_9_of_a_runner_that_is_its_own_engine_leaves_no_process(modules: Mo
 
 def test_kill_9_of_the_runner_under_parcs_run_ends_the_job(modules: Modules) -> None:
     process = start_long(modules, sys.executable, "-m", "parcs", "run", "main")
-    children = subprocess.run(
-        ["pgrep", "-P", str(process.pid), "-f", "runner.py"], capture_output=True, text=True
-    ).stdout.split()
-    assert len(children) == 1
-    os.kill(int(children[0]), signal.SIGKILL)
+    (victim,) = (
+        child for child in psutil.Process(process.pid).children() if "runner.py" in " ".join(child.cmdline())
+    )
+    victim.kill()
     output, _ = process.communicate(timeout=15)
     assert process.returncode == 137
     assert "the runner was killed" in output
