@@ -10,7 +10,6 @@ other than the default is given as ``parallel_config(backend="parcs", engine=eng
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
@@ -25,6 +24,7 @@ from joblib._parallel_backends import (
 
 from parcs.engine.base import Engine
 from parcs.pool import Pool
+from parcs.pool.executor import processors
 
 __all__ = ["ParcsBackend", "shutdown"]
 
@@ -49,8 +49,7 @@ class ParcsBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
             raise ValueError("n_jobs == 0 has no meaning")
         if n_jobs is None:
             return 1
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return n_jobs if n_jobs > 0 else max(cores + 1 + n_jobs, 1)
+        return n_jobs if n_jobs > 0 else max(processors() + 1 + n_jobs, 1)
 
     def configure(self, n_jobs: int = 1, parallel: Any = None, **options: Any) -> int:
         """Have ``n_jobs`` workers ready; returns their number."""

@@ -108,5 +108,5 @@ def take_over(via: TcpChannel, message: dict[str, Any]) -> TcpChannel:
         raise errors.ProtocolError(f"{via.name} sent {message['kind']!r} where nothing was handed on")
     backlog = [frame for _ in range(int(message.get("backlog", 0))) if (frame := via.next_raw(_PATIENCE_S))]
     channel = via.home.open_link(str(message.get("dial")), str(message["ticket"]), str(message.get("name")))
-    channel.inbox.extendleft(reversed(backlog))
+    channel.inherit(backlog)
     return channel

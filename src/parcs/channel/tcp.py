@@ -212,6 +212,11 @@ class TcpChannel(base.Channel):
                 return frame
             self._fill(deadline, timeout)
 
+    def inherit(self, backlog: list[Frame]) -> None:
+        """Begin with what the previous holder of this end had not received."""
+        self.inbox.extendleft(reversed(backlog))
+        self._inbox_bytes += sum(len(frame.body) for frame in backlog)
+
     def poll(self) -> bool:
         if not self.receive_lock.acquire(timeout=_BEAT_TAKES_S):
             return False  # another thread is in recv, and will get what comes
@@ -343,19 +348,18 @@ class TcpChannel(base.Channel):
             reader.end()
         except errors.TruncatedFrameError as error:
             return self._fail(error)
-        if self.peer.version == 1 or self._peer_said_bye:
-            return self._fail(errors.EndOfChannelError(f"{self.name} has finished and closed the channel"))
-        return self._fail(errors.ChannelBrokenError(f"the connection to {self.name} ended without a goodbye"))
+        return self._gone(
+            "ended without a goodbye", is_finished=self.peer.version == 1 or self._peer_said_bye
+        )
 
     def _lost(self, error: OSError) -> errors.ParcsError:
         """The system says the connection is gone; the peer's last words may still be there to read."""
-        if self._failure is None:
-            if self._peer_said_bye:
-                self._fail(errors.EndOfChannelError(f"{self.name} has finished and closed the channel"))
-            else:
-                self._fail(errors.ChannelBrokenError(f"the connection to {self.name} is gone: {error}"))
-        assert self._failure is not None
-        return self._failure
+        return self._gone(f"is gone: {error}", is_finished=self._peer_said_bye)
+
+    def _gone(self, how: str, *, is_finished: bool) -> errors.ParcsError:
+        if is_finished:
+            return self._fail(errors.EndOfChannelError(f"{self.name} has finished and closed the channel"))
+        return self._fail(errors.ChannelBrokenError(f"the connection to {self.name} {how}"))
 
     def _fail(self, error: errors.ParcsError) -> errors.ParcsError:
         if self._failure is None:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import typer
 
 from parcs.cli import output
+from parcs.pool.executor import processors
 
 
 class Finding(NamedTuple):
@@ -51,7 +52,7 @@ def _python() -> Finding:
 
 
 def _cores() -> Finding:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = processors()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return Finding("machine", True, f"{cores} cores, {memory:.1f} GiB of memory")
 

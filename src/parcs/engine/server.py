@@ -30,6 +30,8 @@ from parcs.wire.reader import FrameReader
 logger = logging.getLogger("parcs.engine")
 
 _MOST_UNSENT = 64 << 20
+_LARGEST_REQUEST = 256 << 20
+"""Bytes: a job's result may be large, nothing else is."""
 _TICK_S = 0.25
 
 
@@ -64,7 +66,7 @@ class Session:
 
     def __init__(self, sock: socket.socket, machine: AcceptorV2, until: float) -> None:
         self.sock, self.machine, self.until = sock, machine, until
-        self.reader = FrameReader(codecs_limit())
+        self.reader = FrameReader(_LARGEST_REQUEST)
         self.unsent: deque[bytes] = deque()
         self.spoke = time.monotonic()
 
@@ -72,11 +74,6 @@ class Session:
     def program(self) -> str:
         """The name of the program, once it has said hello."""
         return self.machine.peer.name if self.machine.peer else ""
-
-
-def codecs_limit() -> int:
-    """The largest request, in bytes: a job's result may be large, nothing else is."""
-    return 256 << 20
 
 
 class EngineServer:
@@ -96,7 +93,6 @@ class EngineServer:
         self._selector = selectors.DefaultSelector()
         self._sessions: dict[socket.socket, Session] = {}
         self._wake, self._woken = socket.socketpair()
-        self._calls: deque[Callable[[], None]] = deque()
         self._over = threading.Event()
         self.watch(self._sock, self._accept)
         self.watch(self._woken, lambda: self._woken.recv(4096))
@@ -204,21 +200,9 @@ class EngineServer:
             self._drop(session, str(error))
 
     def _take(self, session: Session, data: bytes) -> None:
-        view = memoryview(data)
-        while True:
-            frame = session.reader.next_frame()
-            if frame is not None:
-                if frame.tag == header.JSON:
-                    self._answer(session, codecs.decode_json(frame.body))
-                continue
-            if not view:
-                return
-            room = session.reader.buffer()
-            count = min(len(room), len(view))
-            room[:count] = view[:count]
-            room.release()
-            session.reader.received(count)
-            view = view[count:]
+        for frame in session.reader.frames(data):
+            if frame.tag == header.JSON:
+                self._answer(session, codecs.decode_json(frame.body))
 
     def _answer(self, session: Session, request: Any) -> None:
         if not isinstance(request, dict):
@@ -252,7 +236,7 @@ class EngineServer:
             self.space.add_report(program, contract.parse_report(request))
             return {}
         if verb == "result":
-            self.space.result, self.space.has_result = request.get("value"), True
+            self.space.result = request.get("value")
             return {}
         raise errors.EngineError(f"there is no request {verb!r}")
 

@@ -86,7 +86,6 @@ class ControlSpace:
         self.points: dict[str, PointRecord] = {}
         self.reports: dict[str, Report] = {}
         self.result: Any = None
-        self.has_result = False
         self._waiting: dict[str, Waiting] = {}
         self._numbers: Counter[str] = Counter()
         self._begin = time.time()

@@ -8,6 +8,7 @@ replaced, and its tasks are run again, one at a time, so that the one that kills
 from __future__ import annotations
 
 import atexit
+import functools
 import itertools
 import os
 import sys
@@ -111,13 +112,13 @@ class Pool(Executor):
         initargs: tuple[Any, ...] = (),
         retries: int = 2,
     ) -> None:
-        self.workers = workers if workers is not None else _processors()
+        self.workers = workers if workers is not None else processors()
         if self.workers < 1:
             raise ValueError("a pool needs at least one worker")
         self._setup = (messages.SETUP, [os.getcwd(), *sys.path], initializer, initargs)
         self._retries = retries
-        self._own_engine = _connect() if engine is None else None
-        self._engine = engine or self._own_engine
+        self._engine = _connect() if engine is None else engine
+        self._owns_engine = engine is None
         self._lock = threading.RLock()
         self._idle = threading.Condition(self._lock)
         self._pending: deque[_Task] = deque()
@@ -135,11 +136,11 @@ class Pool(Executor):
                 self._employ(point)
         except BaseException:
             self._receiver.close()
-            if self._own_engine is not None:
-                self._own_engine.close()
+            if self._owns_engine:
+                self._engine.close()
             raise
-        self._goodbye = weakref.ref(self)
-        atexit.register(_shut_down, self._goodbye)
+        self._at_exit = functools.partial(_shut_down, weakref.ref(self))
+        atexit.register(self._at_exit)
 
     # --- concurrent.futures ----------------------------------------------------------------------
 
@@ -207,14 +208,14 @@ class Pool(Executor):
                 return
             self._closed = True
             workers, self._workers = self._workers, {}
-        atexit.unregister(_shut_down)
+        atexit.unregister(self._at_exit)
         for worker in workers.values():
             worker.point.shutdown()
         for thread in self._replacing:
             thread.join()
         self._receiver.close()
-        if self._own_engine is not None:
-            self._own_engine.close()
+        if self._owns_engine:
+            self._engine.close()
 
     @property
     def statistics(self) -> dict[str, int]:
@@ -226,7 +227,6 @@ class Pool(Executor):
     # --- workers ---------------------------------------------------------------------------------
 
     def _start_points(self, count: int) -> list[Point]:
-        assert self._engine is not None
         return self._engine.run_all(MODULE, count, environment={QUIET_VARIABLE: "1"})
 
     def _employ(self, point: Point) -> None:
@@ -464,7 +464,8 @@ def _connect() -> Engine:
     return registry.connect()
 
 
-def _processors() -> int:
+def processors() -> int:
+    """How many processors this program may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -61,9 +61,7 @@ def check_bad_stream(vector: dict[str, Any]) -> None:
 def _frames(data: bytes, size: int, limit: int, version: int) -> Iterator[Any]:
     reader = FrameReader(limit, header.TAGS_V1 if version == 1 else header.TAGS_V2)
     for at in range(0, len(data), size):
-        reader.feed(data[at : at + size])
-        while (frame := reader.next_frame()) is not None:
-            yield frame
+        yield from reader.frames(data[at : at + size])
     reader.end()
 
 

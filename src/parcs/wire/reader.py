@@ -8,6 +8,7 @@ copied in user space beyond the few that came with its header.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from parcs import errors
@@ -51,6 +52,16 @@ class FrameReader:
         """Whether the stream could end here without tearing a frame."""
         return self._large is None and self._start == self._end
 
+    def frames(self, data: bytes | memoryview) -> Iterator[Frame]:
+        """Take bytes that somebody else has read, however many, and give the frames they complete."""
+        view = memoryview(data)
+        while True:
+            while (frame := self.next_frame()) is not None:
+                yield frame
+            if not view:
+                return
+            view = self._put(view)
+
     def feed(self, data: bytes | bytearray | memoryview) -> None:
         """Take bytes that somebody else has read, 16 KiB at most between two calls of `next_frame`.
 
@@ -58,14 +69,18 @@ class FrameReader:
         """
         view = memoryview(data)
         while view:
-            room = self.buffer()
-            n = min(len(room), len(view))
-            if n == 0:
-                raise BufferError("take the complete frames before feeding more")
-            room[:n] = view[:n]
-            room.release()
-            self.received(n)
-            view = view[n:]
+            view = self._put(view)
+
+    def _put(self, view: memoryview) -> memoryview:
+        """Copy as much of ``view`` as there is room for; returns the rest."""
+        room = self.buffer()
+        count = min(len(room), len(view))
+        if count == 0:
+            raise BufferError("take the complete frames before feeding more")
+        room[:count] = view[:count]
+        room.release()
+        self.received(count)
+        return view[count:]
 
     def buffer(self) -> memoryview:
         """Where the next bytes go. Never empty while no complete frame is waiting.
