@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -250,3 +252,13 @@ def test_scikit_learn_searches_on_points() -> None:
     assert parallel.best_params_ == serial.best_params_
     assert parallel.best_score_ == pytest.approx(serial.best_score_)
     assert os.getpid() not in pids
+
+
+def test_closing_one_pool_leaves_another_to_finish_at_exit(tmp_path: Path) -> None:
+    source = (
+        "import sys, time\nfrom pathlib import Path\nfrom parcs import Pool\n"
+        "def work(path):\n    time.sleep(0.3)\n    Path(path).touch()\n"
+        "first, second = Pool(1), Pool(1)\nfirst.shutdown()\nsecond.submit(work, sys.argv[1])\n"
+    )
+    subprocess.run([sys.executable, "-c", source, str(tmp_path / "done")], check=True, timeout=30)
+    assert (tmp_path / "done").exists()
