@@ -13,9 +13,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from parcs.channel.waiting import OWN_THREAD
+
+hypothesis.settings.register_profile(
+    "parcs", deadline=None
+)  # how long an example takes is the machine's affair
+hypothesis.settings.load_profile("parcs")
 
 SOURCE = Path(__file__).parents[1] / "src"
 

@@ -22,13 +22,21 @@
     ├── PointError                  about one point; .point is its name
     │   ├── PointStartError         it could not be started
     │   ├── PointDiedError          it ended before it finished its work
+    │   │   └── NodeLostError       its machine is down or cut off; .node is its name
     │   └── RemoteError             its code raised an exception
     ├── EngineError                 the engine refused a request, or its protocol was broken
     │   └── EngineUnavailableError  there is no engine at that address
+    ├── DockerError                 a Docker Engine refused; .status is HTTP's
+    │   └── DockerUnavailableError  no Docker Engine answers there
+    ├── SwarmError                  this Swarm, or this place in it, cannot do what was asked
+    │   └── NoRoomError             no node can take what a point needs
     ├── ModuleError
+    │   ├── ImageMissingError       a registry has no such image, or none for these machines
+    │   ├── ImageBuildError         a module's image could not be built
     │   ├── UnknownModuleError      no module of that name on the search path
     │   ├── ManifestError           a parcs.toml is wrong
     │   └── ParameterError          a parameter is unknown, missing or of the wrong type
+    ├── LabError                    a lab (a Swarm on this machine) cannot be made or used
     └── PoolError
         └── WorkerLostError         a task's workers died more often than it may be retried
 
@@ -49,14 +57,21 @@ __all__ = [
     "ChannelTimeoutError",
     "DeadlockError",
     "DecodeError",
+    "DockerError",
+    "DockerUnavailableError",
     "EncodeError",
     "EndOfChannelError",
     "EngineError",
     "EngineUnavailableError",
     "FrameTooLargeError",
     "HandshakeError",
+    "ImageBuildError",
+    "ImageMissingError",
+    "LabError",
     "ManifestError",
     "ModuleError",
+    "NoRoomError",
+    "NodeLostError",
     "ParameterError",
     "ParcsError",
     "PeerSilentError",
@@ -67,6 +82,7 @@ __all__ = [
     "ProtocolError",
     "RemoteError",
     "SettingsError",
+    "SwarmError",
     "TruncatedFrameError",
     "UnknownModuleError",
     "UnknownTagError",
@@ -244,6 +260,22 @@ class PointDiedError(PointError):
         self.exit_code, self.signal, self.last_lines = exit_code, signal, last_lines
 
 
+class NodeLostError(PointDiedError):
+    """The machine a point ran on is down, or cannot be reached any more. Start the work again elsewhere; a
+    `Pool` does so by itself.
+
+    Attributes:
+        node: its name.
+    """
+
+    def __init__(self, point: str, node: str, reason: str) -> None:
+        message = (
+            f"node {node} is lost ({reason}); start this point's work again: it will run on another node"
+        )
+        super().__init__(point, message, None, None, [])
+        self.node = node
+
+
 class RemoteError(PointError):
     """The code of a point raised an exception.
 
@@ -268,6 +300,30 @@ class EngineUnavailableError(EngineError):
     """No engine answers at the given address."""
 
 
+class DockerError(ParcsError):
+    """A Docker Engine refused a request.
+
+    Attributes:
+        status: HTTP's status; 0 if there was none.
+    """
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class DockerUnavailableError(DockerError):
+    """No Docker Engine answers at the address, or it may not be used."""
+
+
+class SwarmError(ParcsError):
+    """A Swarm, or the node that was asked, cannot do it; the message says what would help."""
+
+
+class NoRoomError(SwarmError):
+    """No node can take a point with these needs; the message says what is free where."""
+
+
 class ModuleError(ParcsError):
     """Something about a module or its parcs.toml."""
 
@@ -276,12 +332,37 @@ class UnknownModuleError(ModuleError):
     """No module of this name is on the search path; the message has the nearest names."""
 
 
+class ImageMissingError(ModuleError):
+    """A registry has no such image, or this user may not have it."""
+
+    def __init__(self, reference: str, reason: str = "") -> None:
+        super().__init__(
+            f"no image {reference}{f' ({reason})' if reason else ''}; build and push the module with: "
+            "parcs module push DIR, and see what there is with: parcs module ls"
+        )
+        self.reference = reference
+
+
+class ImageBuildError(ModuleError):
+    """An image could not be built; the message ends with what the build printed last."""
+
+    def __init__(self, reference: str, lines: list[str]) -> None:
+        super().__init__(
+            f"the image {reference} could not be built:\n" + "\n".join(f"    {x}" for x in lines)
+        )
+        self.reference = reference
+
+
 class ManifestError(ModuleError):
     """A parcs.toml cannot be used; the message names the file, the key and what is allowed."""
 
 
 class ParameterError(ModuleError):
     """A parameter given with -e is unknown, missing or of the wrong type."""
+
+
+class LabError(ParcsError):
+    """A lab cannot be brought up, or is not there; the message has the command that helps."""
 
 
 class PoolError(ParcsError):

@@ -29,6 +29,7 @@ class Owner(Protocol):
 
     def stop_points(self, points: list[Point]) -> None: ...
     def ending_of(self, point: str) -> Ending | None: ...
+    def node_of(self, point: str) -> str: ...
 
 
 class Point(base.Carrier):
@@ -129,8 +130,17 @@ class Point(base.Carrier):
                 break
         self._raise_death(error)
 
+    @property
+    def node(self) -> str:
+        """The machine it runs on, in a cluster; empty if it is this one."""
+        return self._channel.peer.node or self._owner.node_of(str(self.name))
+
     def _raise_death(self, error: errors.ParcsError) -> None:
+        if isinstance(error, errors.PeerSilentError) and self.node:
+            raise errors.NodeLostError(str(self.name), self.node, str(error)) from error
         ending = self._owner.ending_of(str(self.name))
+        if ending is not None and ending.cause == "node-lost":
+            raise errors.NodeLostError(str(self.name), ending.node, ending.reason) from error
         if ending is None or ending.is_clean:
             raise error
         raise errors.PointDiedError(

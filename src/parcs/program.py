@@ -11,11 +11,13 @@ import logging
 import os
 import time
 import traceback
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from parcs import errors
-from parcs.channel import Endpoint, new_token
+from parcs.channel import Endpoint, new_token, sockets
 from parcs.contract import engine as contract
+from parcs.model import address as addresses
 from parcs.model import settings as options
 from parcs.wire import control
 
@@ -27,13 +29,18 @@ if TYPE_CHECKING:
 logger = logging.getLogger("parcs")
 
 PORT_V1 = 4444
+_NETWORK_S = 20.0
 
 
 class Program:
     """A program's place: its endpoint, its engine once it is used, and its creator if it is a point."""
 
     def __init__(self, name: str, token: bytes, engine_url: str, call: str) -> None:
-        self.endpoint = Endpoint(name, token, options.from_environment(os.environ))
+        space = os.environ.get(contract.SPACE_VARIABLE, "")
+        host = _own_address(call or engine_url)
+        self.endpoint = Endpoint(name, token, options.from_environment(os.environ), host, space)
+        self.endpoint.node = os.environ.get(contract.NODE_VARIABLE, "")
+        self.endpoint.fingerprint = os.environ.get(contract.CERTIFICATE_VARIABLE, "")
         self.endpoint.ledger.is_tracing = bool(os.environ.get(contract.TRACE_VARIABLE))
         self._engine: RemoteEngine | None = None
         self._client: EngineClient | None = None
@@ -60,7 +67,7 @@ class Program:
                 f"{contract.ENGINE_VARIABLE} is set and {contract.TOKEN_VARIABLE} is not; set both, "
                 "or neither to run on this machine"
             )
-        name = environment.get(contract.POINT_VARIABLE, contract.RUNNER)
+        name = _own_name(environment)
         call = environment.get(contract.CALL_VARIABLE, "")
         return cls(name, token.encode() or new_token(), engine_url, call)
 
@@ -88,6 +95,8 @@ class Program:
             else:
                 self._engine = registry.connect(endpoint=self.endpoint)
                 self._client = self._engine.client
+                if self._parent is None:
+                    self.endpoint = self._engine.endpoint  # a cluster's engine gives it one of its own
         return self._engine
 
     @property
@@ -106,7 +115,7 @@ class Program:
     def call_creator(self) -> str:
         """Dial the creator back, or wait for an original runner to dial; returns who it is."""
         if self.is_point:
-            self._parent = self.endpoint.dial(self._call, "point", self.endpoint.name, "")
+            self._parent = self._dial_creator()
             return self._parent.name
         if contract.ENGINE_VARIABLE in os.environ:
             raise errors.SettingsError(
@@ -119,6 +128,19 @@ class Program:
         logger.info("Waiting for a runner on %s:%d", host or "*", port)
         self._parent, ip = accept_original(host, port, self.endpoint)
         return ip
+
+    def _dial_creator(self) -> TcpChannel:
+        """Call the creator. A container's network may be some moments behind the container itself."""
+        patience_s = 0.0 if addresses.parse(self._call).is_here else _NETWORK_S
+        deadline, pause = time.monotonic() + patience_s, 0.01
+        while True:
+            try:
+                return self.endpoint.dial(self._call, "point", self.endpoint.name, "")
+            except errors.ChannelBrokenError:
+                if time.monotonic() >= deadline:
+                    raise
+            time.sleep(pause)
+            pause = min(2 * pause, 0.5)
 
     def send_error(self, error: BaseException) -> None:
         """Tell the creator that this program's code raised an exception."""
@@ -138,7 +160,7 @@ class Program:
     def send_result(self, value: Any) -> None:
         """Give the job's result to the engine."""
         if self._client is not None and self.is_managed:
-            self._client.post("result", value=value)
+            self._client.request("result", value=value)
 
     def report(self) -> None:
         """Tell the engine what this program's channels carried, and what it cost."""
@@ -175,6 +197,23 @@ class Program:
     def start_clock(self) -> None:
         """The program's own work begins now."""
         self._begin = (time.time(), time.process_time())
+
+
+def _own_name(environment: Mapping[str, str]) -> str:
+    """This program's name in the control space: given, or worked out from its number in its group."""
+    name = environment.get(contract.POINT_VARIABLE, contract.RUNNER)
+    slot, first = environment.get(contract.SLOT_VARIABLE, ""), environment.get(contract.FIRST_VARIABLE, "")
+    return f"{name}-{int(first) + int(slot) - 1}" if slot.isdecimal() and first.isdecimal() else name
+
+
+def _own_address(url: str) -> str:
+    """Where this program can be called: the address from which it reaches its creator, or its engine."""
+    if not url:
+        return "127.0.0.1"
+    where = addresses.parse(url)
+    if where.is_here or where.scheme == "tls":
+        return "127.0.0.1"
+    return sockets.address_towards(where.host, where.port)
 
 
 def _listen_address() -> tuple[str, int]:

@@ -300,7 +300,7 @@ def test_closing_wakes_a_thread_that_receives(net: Net) -> None:
 
 def test_a_silent_caller_delays_nobody_and_is_dropped(net: Net) -> None:
     a = net.program("a", handshake_timeout_s=0.5)
-    with socket.create_connection(a.listener.address) as silent:
+    with socket.create_connection(a.listener.address[:2]) as silent:
         b = net.program("b")
         begin = time.monotonic()
         at_a, at_b = net.connect(a, b)
@@ -316,7 +316,7 @@ def test_a_silent_caller_delays_nobody_and_is_dropped(net: Net) -> None:
 )
 def test_garbage_on_a_port_is_ignored_and_the_run_goes_on(net: Net, garbage: bytes) -> None:
     a, b = net.program("a"), net.program("b")
-    with socket.create_connection(a.listener.address) as scanner:
+    with socket.create_connection(a.listener.address[:2]) as scanner:
         scanner.sendall(garbage)
         scanner.settimeout(5)
         assert scanner.recv(100) == b""
@@ -352,7 +352,7 @@ def test_ten_thousand_connections_in_a_row_leave_nothing(net: Net) -> None:
     address = a.listener.address
     before = len(os.listdir("/proc/self/fd"))
     for number in range(10_000):
-        with socket.create_connection(address) as caller:
+        with socket.create_connection(address[:2]) as caller:
             if number % 3:
                 caller.sendall(b"SYN" if number % 2 else b"PARC")
     wait_until(lambda: len(os.listdir("/proc/self/fd")) <= before + 2, "every caller is forgotten")

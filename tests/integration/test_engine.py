@@ -66,7 +66,7 @@ def test_a_senseless_request_is_refused_and_the_server_goes_on(
 def test_garbage_at_the_servers_port_harms_nobody(
     server: LocalEngineServer, client: EngineClient, garbage: bytes
 ) -> None:
-    with socket.create_connection(server.server.address) as sock:
+    with socket.create_connection(server.server.address[:2]) as sock:
         sock.sendall(garbage)
         sock.settimeout(5)
         assert sock.recv(10) == b""  # a silent caller is dropped after the time allowed, too
@@ -105,8 +105,12 @@ def test_status_tells_the_life_of_a_point(server: LocalEngineServer, tmp_path: P
 
 
 def test_an_engine_that_is_not_there_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(errors.SettingsError, match=r"local, tcp://HOST:PORT"):
-        connect("swarm://leader")
+    with pytest.raises(errors.SettingsError, match=r"there are: local, swarm"):
+        connect("cloud://leader")
+    with pytest.raises(errors.DockerUnavailableError, match="no Docker context 'nobody'"):
+        connect("swarm://nobody")
+    with pytest.raises(errors.SettingsError, match="PARCS_CERTIFICATE"):
+        connect("tls://127.0.0.1:1")
     with pytest.raises(errors.SettingsError, match="PARCS_TOKEN"):
         connect("tcp://127.0.0.1:1")
     monkeypatch.setenv("PARCS_TOKEN", "t")
@@ -115,6 +119,8 @@ def test_an_engine_that_is_not_there_says_so(monkeypatch: pytest.MonkeyPatch) ->
         pytest.raises(errors.EngineUnavailableError, match="cannot reach"),
     ):
         engine.run("echo")
-    monkeypatch.setenv("LEADER_URL", "tcp://leader:4321")
-    with pytest.raises(errors.EngineUnavailableError, match="Docker Swarm"):
+    monkeypatch.setenv("LEADER_URL", "tcp://127.0.0.1:1")
+    with pytest.raises(
+        errors.DockerUnavailableError, match=r"no Docker Engine answers at tcp://127\.0\.0\.1:1"
+    ):
         connect()

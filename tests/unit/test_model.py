@@ -38,7 +38,7 @@ def test_a_setting_that_makes_no_sense_is_named(variable: str, value: str) -> No
 
 
 def test_addresses_are_read_and_written() -> None:
-    assert address.parse("tcp://127.0.0.1:80") == ("127.0.0.1", 80)
+    assert address.parse("tcp://127.0.0.1:80") == ("127.0.0.1", 80, "tcp")
     assert str(address.parse("tcp://[::1]:80")) == "tcp://[::1]:80"
     for wrong in ("127.0.0.1:80", "tcp://host", "tcp://host:0", "tcp://host:99999", "udp://h:1", "tcp://:1"):
         with pytest.raises(errors.SettingsError):
@@ -70,8 +70,13 @@ def test_an_ending_says_how_in_words() -> None:
 
 
 def test_resources_are_read() -> None:
-    assert resources.parse({"cpus": 2, "memory": "1KiB"}, "x") == (2.0, 1024, 0)
-    for wrong in ({"cpu": 1}, {"cpus": "many"}, {"memory": "lots"}, {"gpus": -1}):
+    assert resources.parse({"cpus": 2, "memory": "1KiB"}, "x") == ((2.0, 1024, 0), ((), 0))
+    placed = resources.parse({"constraints": ["node.role==worker"], "per_node": 1}, "x")
+    assert placed.placement == (("node.role==worker",), 1)
+    wrongs: list[dict[str, object]] = [
+        {"cpu": 1}, {"cpus": "many"}, {"memory": "lots"}, {"gpus": -1}, {"per_node": -1}, {"constraints": [1]},
+    ]  # fmt: skip
+    for wrong in wrongs:
         with pytest.raises(errors.ManifestError):
             resources.parse(wrong, "x")
 

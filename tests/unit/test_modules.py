@@ -26,7 +26,7 @@ def test_a_manifest_is_read(tmp_path: Path) -> None:
     )
     assert module.name == "m"
     assert module.command[1:] == ("a.py", "--x")
-    assert module.resources.memory == 1 << 20
+    assert module.needs.resources.memory == 1 << 20
     assert module.parameters["N"].default == "3"
     assert module.parameters["M"].type == "string"
 

@@ -53,7 +53,7 @@ def test_every_link_in_the_documents_leads_somewhere() -> None:
 
 
 def test_every_setting_is_documented() -> None:
-    text = (ROOT / "docs" / "modules.md").read_text() + (ROOT / "docs" / "protocol.md").read_text()
+    text = "".join((ROOT / "docs" / f"{name}.md").read_text() for name in ("modules", "protocol", "swarm"))
     source = "".join(path.read_text() for path in (ROOT / "src" / "parcs").rglob("*.py"))
     for variable in set(re.findall(r"\bPARCS_[A-Z_]+\b", source)):
         assert f"`{variable}" in text, f"{variable} is not documented"

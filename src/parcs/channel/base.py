@@ -14,7 +14,8 @@ from typing import Any, NamedTuple, Self
 
 
 class Peer(NamedTuple):
-    """Who is at the other end. ``version`` is of the protocol; ``listen`` is where it accepts calls."""
+    """Who is at the other end. ``version`` is of the protocol; ``listen`` is where it accepts calls;
+    ``node`` is its machine, in a cluster."""
 
     name: str
     version: int
@@ -23,6 +24,7 @@ class Peer(NamedTuple):
     listen: str = ""
     frame_limit: int = 1 << 56
     keepalive_s: float = 0.0
+    node: str = ""
 
 
 class Statistics(NamedTuple):

@@ -4,27 +4,42 @@ from __future__ import annotations
 
 import socket
 import time
+from typing import Any
 
 from parcs import errors
-from parcs.channel import base
+from parcs.channel import base, tls
 from parcs.channel.listener import connect
 from parcs.channel.tcp import Connection
 from parcs.model.address import Address
 from parcs.model.settings import Settings
 from parcs.wire import control, header
-from parcs.wire.handshake import AcceptorV1, DialerV1, DialerV2, Handshake
+from parcs.wire.handshake import AcceptorV1, DialerV1, DialerV2, Handshake, new_nonce
 from parcs.wire.reader import FrameReader
 
 
-def dial(address: Address, token: bytes, hello: control.Hello, settings: Settings) -> Connection:
-    """Call a version 2 listener.
+def dial(
+    address: Address,
+    token: bytes,
+    hello: control.Hello,
+    settings: Settings,
+    space: str = "",
+    fingerprint: str = "",
+) -> Connection:
+    """Call a version 2 listener, as a program of the control space ``space``.
+
+    Args:
+        fingerprint: of the certificate, where the address is ``tls://``.
 
     Raises:
         ChannelBrokenError: nobody listens there.
         HandshakeError: whoever listens there is not what we called for.
     """
-    sock = _connect(address, settings)
-    machine = DialerV2(token, hello)
+    sock: Any
+    if address.scheme == "tls":
+        sock = tls.dial(address, fingerprint, tls.ENGINE, settings.handshake_timeout_s)
+    else:
+        sock = _connect(address, settings)
+    machine = DialerV2(token, hello, new_nonce(space))
     greet(sock, machine, settings, str(address))
     assert machine.peer is not None
     return connect(sock, machine.peer, machine.leftover, settings, dialed=True)
@@ -65,7 +80,7 @@ def _version1(
 
 def _connect(address: Address, settings: Settings) -> socket.socket:
     try:
-        sock = socket.create_connection(address, timeout=settings.handshake_timeout_s)
+        sock = socket.create_connection((address.host, address.port), timeout=settings.handshake_timeout_s)
     except OSError as error:
         raise errors.ChannelBrokenError(f"cannot reach {address}: {error}") from error
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -34,11 +34,22 @@ class Endpoint:
         name: its name there: a point's, or ``runner``.
         token: the job's token, which every call in or out must prove.
         host: the address this program listens on, once it has to.
+        space: the control space's id, if it has one.
+
+    Attributes:
+        node: the machine it runs on, in a cluster.
+        fingerprint: of the certificate of a ``tls://`` engine server.
+        called_at: where others call it, if not where it listens: a relay.
     """
 
-    def __init__(self, name: str, token: bytes, settings: Settings, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self, name: str, token: bytes, settings: Settings, host: str = "127.0.0.1", space: str = ""
+    ) -> None:
         self.name, self.settings = name, settings
-        self.token, self._host = token, host
+        self.token, self.space, self._host = token, space, host
+        self.node = ""
+        self.fingerprint = ""
+        self.called_at = ""
         self.waits = waiting.WaitBoard()
         self.ledger = waiting.Ledger()
         self._lock = threading.RLock()
@@ -55,7 +66,7 @@ class Endpoint:
         with self._lock:
             if self._listener is None:
                 self._listener = Listener(
-                    self._host, self.token, self.settings, lambda caller: self._hello(caller.role, "")
+                    self._host, self.token, self.settings, lambda caller: self.hello(caller.role, "")
                 )
             return self._listener
 
@@ -71,7 +82,9 @@ class Endpoint:
             ChannelBrokenError, HandshakeError: it is not there, or not what it should be.
         """
         where = addresses.parse(address)
-        connection = dialer.dial(where, self.token, self._hello(role, ticket), self.settings)
+        connection = dialer.dial(
+            where, self.token, self.hello(role, ticket), self.settings, self.space, self.fingerprint
+        )
         name = name or connection.peer.name
         return self.adopt(connection, name, ticket, self._backstage if role == "engine" else None)
 
@@ -145,8 +158,9 @@ class Endpoint:
             if self._listener is not None:
                 self._listener.close()
 
-    def _hello(self, role: str, ticket: str) -> control.Hello:
-        listen = "" if role == "engine" else str(self.listener.address)
+    def hello(self, role: str, ticket: str) -> control.Hello:
+        """What this program says of itself."""
+        listen = "" if role in ("engine", "line") else self.called_at or str(self.listener.address)
         return control.Hello(
             role=role,
             name=self.name,
@@ -156,6 +170,7 @@ class Endpoint:
             keepalive_s=self.settings.keepalive_s,
             parcs=VERSION,
             language_version=".".join(map(str, sys.version_info[:3])),
+            node=self.node,
         )
 
     def _beat(self) -> None:

@@ -8,12 +8,14 @@ is refused and logged, and the program never hears of it.
 from __future__ import annotations
 
 import logging
+import math
 import selectors
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from parcs import errors
 from parcs.channel import base, waiting
@@ -32,7 +34,7 @@ logger = logging.getLogger("parcs.channel")
 class Caller:
     """One connection in mid-handshake."""
 
-    def __init__(self, sock: socket.socket, machine: AcceptorV2, until: float) -> None:
+    def __init__(self, sock: Any, machine: AcceptorV2, until: float) -> None:
         self.sock, self.machine, self.until = sock, machine, until
 
 
@@ -53,6 +55,7 @@ class Listener:
         self._sock.setblocking(False)
         self.address = Address(*self._sock.getsockname()[:2])
         self._arrived: dict[str, Connection] = {}
+        self._lines: deque[Any] = deque()
         self._changed = threading.Condition()
         self._selector = selectors.DefaultSelector()
         self._wake, self._woken = socket.socketpair()
@@ -82,6 +85,12 @@ class Listener:
                 self._changed.wait(left)
             return self._arrived.pop(ticket)
 
+    def adopt(self, line: Any) -> None:
+        """Greet whoever comes through ``line``, a socket that is connected already, whenever that is."""
+        line.setblocking(False)
+        self._lines.append(line)
+        self._wake.send(b"x")
+
     def poke(self) -> None:
         """Have everybody who waits in `claim` ask its ``give_up`` again."""
         with self._changed:
@@ -110,7 +119,10 @@ class Listener:
             for key, _ in self._selector.select(1.0 if callers else None):
                 if key.fileobj is self._sock:
                     self._accept(callers)
-                elif key.fileobj is not self._woken:
+                elif key.fileobj is self._woken:
+                    self._woken.recv(4096)
+                    self._take_lines(callers)
+                else:
                     self._hear(callers[key.fileobj], callers)  # type: ignore[index]  # only sockets are registered
             now = time.monotonic()
             for caller in [c for c in callers.values() if c.until < now]:
@@ -139,9 +151,18 @@ class Listener:
         self._selector.register(sock, selectors.EVENT_READ)
         self._hear(callers[sock], callers)
 
+    def _take_lines(self, callers: dict[socket.socket, Caller]) -> None:
+        while self._lines:
+            line = self._lines.popleft()
+            machine = AcceptorV2(self._token, self._hello)
+            machine.start()
+            callers[line] = Caller(line, machine, math.inf)
+            self._selector.register(line, selectors.EVENT_READ)
+
     def _hear(self, caller: Caller, callers: dict[socket.socket, Caller]) -> None:
         try:
             data = caller.sock.recv(16384)
+            caller.until = min(caller.until, time.monotonic() + self._settings.handshake_timeout_s)
             if not data:
                 raise caller.machine.end()
             answer = caller.machine.receive(data)
@@ -188,7 +209,7 @@ class Listener:
 
 
 def connect(
-    sock: socket.socket, hello: control.Hello, leftover: bytes, settings: Settings, *, dialed: bool
+    sock: Any, hello: control.Hello, leftover: bytes, settings: Settings, *, dialed: bool
 ) -> Connection:
     """A connection from a finished version 2 handshake."""
     reader = FrameReader(settings.frame_limit)
@@ -201,5 +222,6 @@ def connect(
         hello.listen,
         hello.frame_limit,
         hello.keepalive_s,
+        hello.node,
     )
     return Connection(sock, reader, peer, dialed)

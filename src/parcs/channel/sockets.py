@@ -39,6 +39,20 @@ def tune(sock: socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TICK)
 
 
+def address_towards(host: str, port: int) -> str:
+    """This machine's own address on the way to another; nothing is sent.
+
+    A name that is not known yet, or no way there, gives loopback: whoever dials meets the real error.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect(address)
+            return str(probe.getsockname()[0])
+    except OSError:
+        return "127.0.0.1"
+
+
 def is_readable(file: socket.socket | IO[bytes], timeout_s: float) -> bool:
     """Whether reading would not block, waiting at most ``timeout_s``. Any descriptor number will do."""
     return _is_ready(file, select.POLLIN, timeout_s)

@@ -34,7 +34,7 @@ _BEAT_TAKES_S: Final = 0.02
 
 
 class Connection(NamedTuple):
-    """A greeted socket: nothing is left of the handshake but who is there."""
+    """A greeted socket (or TlsSocket): nothing is left of the handshake but who is there."""
 
     sock: socket.socket
     reader: FrameReader
@@ -469,7 +469,7 @@ class TcpChannel(base.Channel):
                 self.send_lock.release()
         if patience_s is None:
             patience_s = self.home.settings.silence_s
-        sockets.settle(connection.sock, 0.0 if broken else patience_s)
+        sockets.settle(connection.sock, 0.0 if broken or self._peer_said_bye else patience_s)
 
     @property
     def statistics(self) -> base.Statistics:

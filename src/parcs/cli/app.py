@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from parcs.cli import doctor, modules, new, run, study, version
+from parcs.cli import doctor, engine, jobs, lab, module, modules, new, run, study, version
 
 app = typer.Typer(
     name="parcs",
@@ -35,6 +35,16 @@ def options(
 
 app.command(add_help_option=False, epilog=run.EPILOG)(run.run)
 app.command()(study.study)
+app.command()(jobs.jobs)
+app.command()(jobs.ps)
+app.command()(jobs.logs)
+app.command()(jobs.stop)
+app.command("rm")(jobs.remove)
+app.command()(jobs.warm)
+app.command("gc")(jobs.collect)
+app.add_typer(engine.app, name="engine")
+app.add_typer(lab.app, name="lab")
+app.add_typer(module.app, name="module")
 app.command()(new.new)
 app.command()(modules.modules)
 app.command()(doctor.doctor)

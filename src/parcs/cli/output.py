@@ -20,6 +20,19 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, default=str))
 
 
+def print_json_line(value: Any) -> None:
+    """One JSON document on one line."""
+    print(json.dumps(value, default=str), flush=True)
+
+
+def shorten(value: Any, most: int = 2000) -> str:
+    """A value as JSON, cut off where it is long."""
+    text = json.dumps(value, default=str)
+    if len(text) <= most:
+        return text
+    return f"{text[:most]}... (whole with --json)" if most > 100 else f"{text[:most]}..."
+
+
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
     """A table as wide as it needs."""
     from rich import box

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from parcs import job, trace
-from parcs.cli import output
+from parcs import errors, job, trace
+from parcs.cli import cluster_run, output, target
 from parcs.module import parameters
 from parcs.module.manifest import Module
 
-_LONGEST_RESULT = 2000
 EPILOG = (
     "Example: parcs run factor -e N=12345678 -e P=4. See a module's parameters with: parcs run factor --help"
 )
@@ -36,6 +34,10 @@ def run(
             "--trace", metavar="FILE", help="Write a timeline of points and messages (open it in Perfetto)."
         ),
     ] = None,
+    on: target.On = None,
+    is_detached: Annotated[
+        bool, typer.Option("--detach", "-d", help="On a Swarm: print the job's name and return.")
+    ] = False,
     is_quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Only warnings from the programs' logs.")
     ] = False,
@@ -44,10 +46,19 @@ def run(
         bool, typer.Option("--help", "-h", help="Show this, or the module's parameters.")
     ] = False,
 ) -> None:
-    """Run a program: its runner here, its points as processes of this machine."""
+    """Run a program: on this machine, or with --on as a job of a Docker Swarm."""
     if module is None:
         print(context.get_help())
         raise typer.Exit(0 if show_help else 2)
+    url = target.url_of(on)
+    if target.is_cluster(url) and not show_help:
+        if trace_file is not None:
+            raise errors.SettingsError("--trace works on this machine only; see: parcs ps --timeline JOB")
+        values = dict(map(parameters.split, given or []))
+        request = cluster_run.Request(module, values, is_detached, as_json, is_quiet)
+        raise typer.Exit(cluster_run.run(url, request))
+    if is_detached:
+        raise errors.SettingsError("--detach is for a Swarm: add --on swarm")
     found = job.find_module(module)
     if show_help:
         describe(found)
@@ -70,16 +81,12 @@ def run(
 
 def _print_ending(outcome: job.Outcome, trace_file: Path | None) -> None:
     if outcome.result is not None:
-        print(f"result: {_shorten(json.dumps(outcome.result))}", flush=True)
+        print(f"result: {output.shorten(outcome.result)}", flush=True)
     if outcome.exit_code == 137:
         print("the runner was killed (SIGKILL); its points were ended with it", file=sys.stderr)
     print(outcome.summary.describe(), file=sys.stderr)
     if trace_file is not None:
         print(f"timeline: {trace_file} (open it at https://ui.perfetto.dev)", file=sys.stderr)
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= _LONGEST_RESULT else f"{text[:_LONGEST_RESULT]}... (whole with --json)"
 
 
 def describe(module: Module) -> None:

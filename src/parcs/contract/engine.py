@@ -1,11 +1,13 @@
 """The engine protocol: JSON messages over one version 2 connection (role ``engine``).
 
 A program sends requests, ``{"id": 7, "do": "start", ...}``, and gets ``{"id": 7, "ok": {...}}`` or
-``{"id": 7, "error": {"type": ..., "message": ...}}``. There are six:
+``{"id": 7, "error": {"type": ..., "message": ...}}``. Starting points needs the first two:
 
     start     run COUNT points of a module; they call the given address back
     stop      end points
     status    what became of points
+    called    these points have called back (for timelines)
+    usage     what this program has taken of its machine so far
     waiting   this program is blocked on these channels (none: it goes on)
     report    what this program's channels carried; while tracing, each message
     result    the value the job's runner returned
@@ -26,6 +28,10 @@ TOKEN_VARIABLE: Final = "PARCS_TOKEN"  # noqa: S105  # a name, no secret
 CALL_VARIABLE: Final = "PARCS_CALL"
 POINT_VARIABLE: Final = "PARCS_POINT"
 SPACE_VARIABLE: Final = "PARCS_SPACE"
+SLOT_VARIABLE: Final = "PARCS_SLOT"
+FIRST_VARIABLE: Final = "PARCS_FIRST"
+NODE_VARIABLE: Final = "PARCS_NODE"
+CERTIFICATE_VARIABLE: Final = "PARCS_CERTIFICATE"
 TRACE_VARIABLE: Final = "PARCS_TRACE"
 QUIET_VARIABLE: Final = "PARCS_QUIET"
 
@@ -34,13 +40,17 @@ RUNNER: Final = "runner"
 
 
 class Start(NamedTuple):
-    """Run ``number`` points of ``module``; each calls ``call`` and shows its name as ticket."""
+    """Run ``number`` points of ``module``; each calls ``call`` and shows its name as ticket.
+
+    A request with the ``key`` of an earlier one is that one again: nothing more is started.
+    """
 
     module: str
     number: int
     call: str
     environment: dict[str, str]
     resources: dict[str, Any]
+    key: str = ""
 
 
 class Waiting(NamedTuple):
@@ -102,7 +112,10 @@ def parse_start(body: dict[str, Any]) -> Start:
         raise errors.EngineError("start: 'environment' should map names to strings")
     if not isinstance(resources, dict):
         raise errors.EngineError("start: 'resources' should be an object")
-    return Start(module, count, call, environment, resources)
+    key = body.get("key", "")
+    if not isinstance(key, str) or len(key) > 32 or (key and not key.isalnum()):
+        raise errors.EngineError("start: 'key' should be at most 32 letters and digits")
+    return Start(module, count, call, environment, resources, key)
 
 
 def parse_names(body: dict[str, Any]) -> list[str]:
@@ -158,9 +171,22 @@ def ended_event(point: str, ending: Ending) -> dict[str, Any]:
     return {"event": "ended", "point": point, "ending": ending._asdict()}
 
 
+def running_event(point: str, node: str, address: str) -> dict[str, Any]:
+    """The event that tells a creator that a point's container runs, and where."""
+    return {"event": "running", "point": point, "node": node, "address": address}
+
+
 _RAISED: Final = {
     kind.__name__: kind
-    for kind in (errors.UnknownModuleError, errors.ManifestError, errors.SettingsError, errors.ParameterError)
+    for kind in (
+        errors.UnknownModuleError,
+        errors.ManifestError,
+        errors.SettingsError,
+        errors.ParameterError,
+        errors.SwarmError,
+        errors.NoRoomError,
+        errors.ImageMissingError,
+    )
 }
 
 
@@ -172,4 +198,6 @@ def error_to_json(error: errors.ParcsError) -> dict[str, str]:
 def error_from_json(body: dict[str, Any]) -> errors.ParcsError:
     """The error to raise for a refusal."""
     kind = _RAISED.get(str(body.get("type")), errors.EngineError)
-    return kind(str(body.get("message")))
+    error: errors.ParcsError = kind.__new__(kind)
+    error.args = (str(body.get("message")),)
+    return error

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -14,25 +15,47 @@ from typing import Any
 
 from parcs import errors
 from parcs.channel import Endpoint, waiting
+from parcs.channel.endpoint import dial_original
+from parcs.channel.lines import Lines
+from parcs.channel.sockets import TICK_S as _TICK_S
 from parcs.channel.tcp import TcpChannel
 from parcs.contract import engine as contract
 from parcs.engine.base import Engine
 from parcs.engine.space import Summary
+from parcs.model import address as addresses
 from parcs.model.lifecycle import Ending
 from parcs.point import Point
 
 logger = logging.getLogger("parcs")
 
 _ANSWER_TIMEOUT_S = 60.0
+_SLOW_ANSWER_S = 900.0
+"""A cluster may have to fetch a large image first."""
+_PATIENCE_S = 90.0
+_RETRY_S = 0.3
+_SYNC = "sync"
+_ORIGINAL_PORT = 4444
 _LAST_BYTES_S = 0.2
 """How long to wait for a point to take what it was sent, before it is ended anyway."""
 
 
 class EngineClient:
-    """A program's connection to its engine server."""
+    """A program's connection to its engine server.
 
-    def __init__(self, endpoint: Endpoint, address: str) -> None:
+    A server on this machine that is gone is gone, and all points with it. One of a cluster may come back on
+    another machine: then requests are repeated, and what was missed meanwhile is asked for.
+
+    Args:
+        patience_s: how long to look for a server that is away.
+    """
+
+    def __init__(self, endpoint: Endpoint, address: str, patience_s: float | None = None) -> None:
         self.endpoint, self.address = endpoint, address
+        self.is_here = addresses.parse(address, contract.ENGINE_VARIABLE).is_here
+        self._patience_s = (0.0 if self.is_here else _PATIENCE_S) if patience_s is None else patience_s
+        self._closed = False
+        self.running: dict[str, tuple[float, str]] = {}
+        self.nodes: dict[str, str] = {}
         self._channel: TcpChannel | None = None
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
@@ -50,23 +73,44 @@ class EngineClient:
             EngineError: the server refused; the message is its reason.
             EngineUnavailableError: there is no server there, or it is gone.
         """
-        number = next(self._numbers)
-        self._send({"id": number, "do": verb, **fields})
-        with self._changed:
-            self._changed.wait_for(lambda: number in self._answers or self._lost, _ANSWER_TIMEOUT_S)
-            answer = self._answers.pop(number, None)
-        if answer is None:
-            raise self._lost or errors.EngineUnavailableError(
-                f"the engine at {self.address} has not answered {verb!r} for {_ANSWER_TIMEOUT_S:g} s"
-            )
+        deadline = time.monotonic() + self._patience_s
+        while True:
+            try:
+                answer = self._ask(verb, fields)
+                break
+            except errors.EngineUnavailableError as error:
+                is_refused = isinstance(error.__cause__, errors.HandshakeError)
+                if self._closed or is_refused or time.monotonic() >= deadline:
+                    raise
+                time.sleep(_RETRY_S)
         if "error" in answer:
             raise contract.error_from_json(answer["error"])
         answered: dict[str, Any] = answer["ok"]
         return answered
 
+    def _ask(self, verb: str, fields: dict[str, Any]) -> dict[str, Any]:
+        number = next(self._numbers)
+        channel = self._send({"id": number, "do": verb, **fields})
+        patience_s = _ANSWER_TIMEOUT_S if self.is_here else _SLOW_ANSWER_S
+        with self._changed:
+            self._changed.wait_for(
+                lambda: number in self._answers or self._lost or self._channel is not channel, patience_s
+            )
+            answer = self._answers.pop(number, None)
+        if answer is None:
+            raise self._lost or errors.EngineUnavailableError(
+                f"the engine at {self.address} has not answered {verb!r} for {patience_s:g} s"
+            )
+        return answer
+
     def post(self, verb: str, **fields: Any) -> None:
         """Tell, and wait for nothing."""
         self._send({"do": verb, **fields})
+
+    def wait_for_news(self, patience_s: float) -> None:
+        """Wait until the server has said something."""
+        with self._changed:
+            self._changed.wait(patience_s)
 
     def ending_of(self, point: str, patience_s: float) -> Ending | None:
         """How a point ended, waiting a moment for the news; None if it has not."""
@@ -76,14 +120,17 @@ class EngineClient:
 
     def close(self) -> None:
         """Hang up."""
+        self._closed = True
         with self._lock:
             channel, self._channel = self._channel, None
         if channel is not None:
             channel.close()
 
-    def _send(self, message: dict[str, Any]) -> None:
+    def _send(self, message: dict[str, Any]) -> TcpChannel:
         try:
-            self._open().send(message)
+            channel = self._open()
+            channel.send(message)
+            return channel
         except (errors.ChannelError, errors.HandshakeError) as error:
             raise errors.EngineUnavailableError(f"no engine at {self.address}: {error}") from error
 
@@ -109,9 +156,32 @@ class EngineClient:
                 self._lost = errors.EngineUnavailableError(f"the engine at {self.address} is gone: {error}")
                 self._changed.notify_all()
             self.on_ended()
+            self._drop(channel)
+            if self._patience_s and not self._closed:
+                self._come_back()
+
+    def _drop(self, channel: TcpChannel) -> None:
+        """This connection is over; the next request makes another, where the server may come back."""
+        with self._lock:
+            if self._patience_s and self._channel is channel:
+                self._channel = None
+        if self._patience_s:
+            channel.close(patience_s=0.0)
+
+    def _come_back(self) -> None:
+        """Find the server again, and ask what has become of the points meanwhile."""
+        deadline = time.monotonic() + self._patience_s
+        while not self._closed and time.monotonic() < deadline:
+            try:
+                self._send({"id": _SYNC, "do": "status"})
+                return
+            except errors.EngineUnavailableError:
+                time.sleep(_RETRY_S)
 
     def _take(self, message: Any) -> None:
-        if "id" in message:
+        if message.get("id") == _SYNC:
+            self._catch_up(message.get("ok", {}).get("points", []))
+        elif "id" in message:
             with self._changed:
                 self._answers[message["id"]] = message
                 self._changed.notify_all()
@@ -120,8 +190,23 @@ class EngineClient:
                 self.endings[message["point"]] = Ending.from_json(message["ending"])
                 self._changed.notify_all()
             self.on_ended()
+        elif message.get("event") == "running":
+            with self._changed:
+                self.running[message["point"]] = (time.monotonic(), str(message.get("address", "")))
+                self.nodes[message["point"]] = str(message.get("node", ""))
+                self._changed.notify_all()
+            self.on_ended()
         elif message.get("event") == "deadlock":
             self.endpoint.waits.judge(int(message["report"]), [str(name) for name in message["cycle"]])
+
+    def _catch_up(self, points: list[dict[str, Any]]) -> None:
+        """After a reconnection: which points ended meanwhile."""
+        with self._changed:
+            for point in points:
+                if point.get("ending"):
+                    self.endings[point["name"]] = Ending.from_json(point["ending"])
+            self._changed.notify_all()
+        self.on_ended()
 
     def _tell_waiting(self, number: int, waits: list[waiting.Wait]) -> None:
         channels = [[c.identity, c.peer.name, wait.sending] for wait in waits for c in wait.channels]
@@ -142,6 +227,7 @@ class RemoteEngine(Engine):
         client: its connection to the server.
         on_close: what else ends with this engine (its own server, if it has one).
         summary: the run in numbers, if this program is its own engine.
+        lines: to the relay, if the points cannot call this program themselves.
     """
 
     def __init__(
@@ -150,9 +236,11 @@ class RemoteEngine(Engine):
         client: EngineClient,
         on_close: Callable[[], None] = lambda: None,
         summary: Callable[[], Summary] | None = None,
+        lines: Lines | None = None,
     ) -> None:
         self._endpoint, self.client, self._on_close, self.summary = endpoint, client, on_close, summary
         self._points: dict[str, Point] = {}
+        self._lines = lines
         self._closed = False
 
     @property
@@ -176,18 +264,27 @@ class RemoteEngine(Engine):
             raise errors.EngineError("this engine is closed; connect again")
         listener = self.endpoint.listener
         self.client.on_ended = listener.poke
+        if self._lines is not None:
+            self._lines.open(count)
         answer = self.client.request(
             "start",
             module=module,
             count=count,
-            call=str(listener.address),
+            call="relay" if self._lines is not None else str(listener.address),
             environment=dict(environment or {}),
             resources=dict(resources or {}),
+            key=os.urandom(8).hex(),
         )
         names = [str(name) for name in answer["points"]]
-        deadline = time.monotonic() + (self.endpoint.settings.start_timeout_s if timeout is None else timeout)
+        patience_s = self.endpoint.settings.start_timeout_s if timeout is None else timeout
+        begin = time.monotonic()
         try:
-            return [self._await_call(name, deadline) for name in names]
+            if answer.get("protocol") == 1:
+                return [self._call_original(name, patience_s) for name in names]
+            points = [self._await_call(name, begin, patience_s) for name in names]
+            if not self.client.is_here:
+                self.client.post("called", points=names)
+            return points
         except BaseException:
             self.client.post("stop", points=names)
             for name in names:
@@ -196,26 +293,71 @@ class RemoteEngine(Engine):
                     point.channel.close()
             raise
 
-    def _await_call(self, name: str, deadline: float) -> Point:
-        def died() -> BaseException | None:
-            ending = self.client.endings.get(name)
-            return (
-                errors.PointStartError(name, f"it never called back: {ending.describe()}") if ending else None
-            )
+    def _await_call(self, name: str, begin: float, patience_s: float) -> Point:
+        """Wait for a point's call. In a cluster, the time it has begins when its container runs."""
+        while True:
+            began = self._began(name, begin)
+            wait_s = _TICK_S if began is None else max(began + patience_s - time.monotonic(), 0.0)
+            try:
+                connection = self.endpoint.listener.claim(name, wait_s, lambda: self._never_called(name))
+                break
+            except errors.ChannelTimeoutError:
+                if began is None or self._began(name, begin) != began:
+                    continue
+                raise errors.PointStartError(
+                    name,
+                    f"it runs{_on(self.client.nodes.get(name, ''))}, and has not called back for {patience_s:g} s; "
+                    "does its program end in serve(...)? (PARCS_START_TIMEOUT gives slow programs more time)",
+                ) from None
+        return self._make(name, self.endpoint.adopt(connection, name, name))
 
-        wait_s = max(deadline - time.monotonic(), 0.0)
-        try:
-            connection = self.endpoint.listener.claim(name, wait_s, died)
-        except errors.ChannelTimeoutError:
-            raise errors.PointStartError(
-                name,
-                f"it runs, and has not called back for {wait_s:.0f} s; does its program end in serve(...)? "
-                "(PARCS_START_TIMEOUT gives slow programs more time)",
-            ) from None
-        point = Point(name, self.endpoint.adopt(connection, name, name), self)
+    def _began(self, name: str, begin: float) -> float | None:
+        """Since when the point has been able to call; None while its container does not run yet."""
+        return begin if self.client.is_here else self.client.running.get(name, (None,))[0]
+
+    def _never_called(self, name: str) -> BaseException | None:
+        ending = self.client.endings.get(name)
+        if ending is None:
+            return None
+        if ending.cause == "no-room":
+            return errors.NoRoomError(f"{name}: {ending.describe()}")
+        return errors.PointStartError(name, f"it never called back: {ending.describe()}")
+
+    def _call_original(self, name: str, patience_s: float) -> Point:
+        """A version 1 point listens: call it as soon as its container runs, and again until it answers."""
+        deadline = time.monotonic() + patience_s
+        while name not in self.client.running:
+            if (error := self._never_called(name)) is not None:
+                raise error
+            self.client.wait_for_news(_TICK_S)
+        _, host = self.client.running[name]
+        pause = 0.02
+        while True:
+            try:
+                channel = dial_original(f"tcp://{host}:{_ORIGINAL_PORT}", self.endpoint)
+                channel.name = name
+                return self._make(name, channel)
+            except (errors.ChannelBrokenError, errors.HandshakeError) as failure:
+                if (error := self._never_called(name)) is not None:
+                    raise error from None
+                if time.monotonic() > deadline:
+                    raise errors.PointStartError(
+                        name,
+                        f"its image knows nothing of PARCS, so it was called as the original's points are, and "
+                        f"does not answer on port {_ORIGINAL_PORT}: {failure}",
+                    ) from None
+                time.sleep(pause)
+                pause = min(2 * pause, 0.5)
+
+    def _make(self, name: str, channel: TcpChannel) -> Point:
+        point = Point(name, channel, self)
         self._points[name] = point
         logger.info("Connection to %s established", name)
         return point
+
+    def node_of(self, point: str) -> str:
+        """The machine a point runs on, in a cluster; empty if it is this one, or not known."""
+        return self.client.nodes.get(point, "")
 
     def stop_points(self, points: list[Point]) -> None:
         """End points: close their channels, and have their processes ended."""
@@ -241,3 +383,7 @@ class RemoteEngine(Engine):
         self.stop_points(self.points)
         self.client.close()
         self._on_close()
+
+
+def _on(node: str) -> str:
+    return f" on {node}" if node else ""

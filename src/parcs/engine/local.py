@@ -26,7 +26,7 @@ from parcs.channel import new_token, sockets
 from parcs.contract import engine as contract
 from parcs.engine import guardian
 from parcs.engine.console import Console
-from parcs.engine.server import EngineServer
+from parcs.engine.server import Answer, EngineServer, OneJob
 from parcs.engine.space import ControlSpace
 from parcs.model import resources as needs
 from parcs.model.lifecycle import Ending, PointEvent
@@ -75,13 +75,16 @@ class LocalBackend:
     """Starts modules as processes.
 
     Args:
+        space: the one job whose points they are.
         places: the search path for modules.
         console: where the points' output goes.
         extra: variables for every point's environment.
     """
 
-    def __init__(self, places: list[Path], console: Console, extra: dict[str, str]) -> None:
-        self._places, self._console, self.extra = places, console, extra
+    def __init__(
+        self, space: ControlSpace, places: list[Path], console: Console, extra: dict[str, str]
+    ) -> None:
+        self._space, self._places, self._console, self.extra = space, places, console, extra
         self._processes: dict[str, PointProcess] = {}
         self._modules: dict[str, Module] = {}
         self._server: EngineServer | None = None
@@ -97,14 +100,14 @@ class LocalBackend:
     def attach(self, server: EngineServer) -> None:
         self._server = server
         self._guardian = subprocess.Popen(
-            [sys.executable, "-I", "-S", guardian.__file__, server.space.identity],
+            [sys.executable, "-I", "-S", guardian.__file__, self._space.identity],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
 
-    def start(self, request: contract.Start, creator: str) -> list[str]:
+    def start(self, space: ControlSpace, request: contract.Start, creator: str) -> Answer:
         module = self._modules.get(request.module) or find.find(request.module, self._places)
         self._modules[request.module] = module
         if not module.command:
@@ -112,10 +115,10 @@ class LocalBackend:
                 f"{module.name} has no command for points, only a runner ({module.folder})"
             )
         needs.parse(request.resources, f"resources of {module.name}")
-        return [self._start_one(module, request, creator) for _ in range(request.number)]
+        return {"points": [self._start_one(module, request, creator) for _ in range(request.number)]}
 
     def _start_one(self, module: Module, request: contract.Start, creator: str) -> str:
-        record = self.server.space.add(module.name, module.language, creator)
+        record = self._space.add(module.name, module.language, creator)
         environment = {
             **os.environ,
             **{
@@ -132,12 +135,12 @@ class LocalBackend:
             process = spawn(module, module.command, environment)
         except OSError as error:
             reason = why_not_started(module, module.command, error)
-            self.server.on_ended(record.name, Ending(None, None, self._node, [], reason))
+            self.server.on_ended(self._space, record.name, Ending(None, None, self._node, [], reason))
             return record.name
         self.tell_guardian("add", process.pid)
         point = PointProcess(record.name, process, _pidfd(process.pid))
         self._processes[record.name] = point
-        self.server.space.advance(record.name, PointEvent.STARTED)
+        self._space.advance(record.name, PointEvent.STARTED)
         for pipe, is_error in ((process.stdout, False), (process.stderr, True)):
             assert pipe is not None
             self._watch_output(point, pipe, is_error=is_error)
@@ -164,7 +167,7 @@ class LocalBackend:
         output.pipe.close()
         point.outputs.remove(output)
 
-    def stop(self, name: str) -> None:
+    def stop(self, space: ControlSpace, name: str) -> None:
         point = self._processes.get(name)
         if point is not None and point.kill_at is None:
             point.kill_at = time.monotonic() + _GRACE_S
@@ -200,7 +203,7 @@ class LocalBackend:
         del self._processes[point.name]
         lines = [] if code == 0 else list(point.last_lines)
         ending = Ending(code if code >= 0 else None, -code if code < 0 else None, self._node, lines)
-        self.server.on_ended(point.name, ending, usage.ru_utime + usage.ru_stime)
+        self.server.on_ended(self._space, point.name, ending, usage.ru_utime + usage.ru_stime)
 
     def tell_guardian(self, verb: str, pid: int) -> None:
         """Put a process group on the guardian's list, or take it off."""
@@ -213,7 +216,7 @@ class LocalBackend:
 
     def close(self) -> None:
         for name in list(self._processes):
-            self.stop(name)
+            self.stop(self._space, name)
         deadline = time.monotonic() + 3 * _GRACE_S
         while self._processes and time.monotonic() < deadline:
             self.server.serve_once(0.05)
@@ -256,8 +259,8 @@ class LocalEngineServer:
         if package not in sys.path or "site-packages" not in package:
             # run from a source tree: points of other interpreters' working folders find the same PARCS
             extra["PYTHONPATH"] = os.pathsep.join(filter(None, [package, python_path]))
-        self.backend = LocalBackend(places, console or Console(), extra)
-        self.server = EngineServer(token, self.space, self.backend, settings)
+        self.backend = LocalBackend(self.space, places, console or Console(), extra)
+        self.server = EngineServer(OneJob(token, self.space), self.backend, settings)
         extra[contract.ENGINE_VARIABLE] = str(self.server.address)
 
     def close(self) -> None:

@@ -3,10 +3,13 @@
 (nothing)         the engine of the job this program runs in; without one, this machine
 local             this machine
 tcp://host:port   the engine server there; PARCS_TOKEN has its token
+swarm…, tls://…   a Docker Swarm (swarm/outside.py has all forms). Without a URL, LEADER_URL names a manager's
+                  Docker Engine, as in the original
 """
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import os
 import sys
@@ -32,13 +35,19 @@ def connect(url: str | None = None, *, endpoint: Endpoint | None = None) -> Remo
         EngineUnavailableError: nothing answers there.
     """
     url = url or os.environ.get(contract.ENGINE_VARIABLE, "")
-    if not url:
-        _refuse_leader()
-        url = "local"
+    leader = os.environ.get("LEADER_URL", "")
+    if not url and leader:
+        url = f"swarm+{leader}"
+    url = url or "local"
     if url == "local":
         return _own_engine(endpoint)
+    if url.startswith(("swarm", "tls://")):
+        return _swarm_engine(url)
     if not url.startswith("tcp://"):
-        raise errors.SettingsError(f"no engine goes by {url!r}; there are: local, tcp://HOST:PORT")
+        raise errors.SettingsError(
+            f"no engine goes by {url!r}; there are: local, swarm, swarm://CONTEXT, swarm+ssh://USER@HOST, "
+            "tls://HOST:PORT, tcp://HOST:PORT"
+        )
     if endpoint is None:
         token = os.environ.get(contract.TOKEN_VARIABLE)
         if not token:
@@ -50,13 +59,16 @@ def connect(url: str | None = None, *, endpoint: Endpoint | None = None) -> Remo
     return RemoteEngine(endpoint, EngineClient(endpoint, url))
 
 
-def _refuse_leader() -> None:
-    leader = os.environ.get("LEADER_URL")
-    if leader:
-        raise errors.EngineUnavailableError(
-            f"LEADER_URL is {leader}: that is a Docker Swarm, and this version of PARCS runs points on this "
-            "machine only; unset LEADER_URL to do that"
-        )
+def _swarm_engine(url: str) -> RemoteEngine:
+    """Found by name, because the room for it stands above this one, and needs libraries of its own."""
+    try:
+        outside = importlib.import_module("parcs.swarm.outside")
+    except ModuleNotFoundError as error:
+        raise errors.SettingsError(
+            f"running on a Swarm needs {error.name}, which is not installed: pip install 'parcs[swarm]'"
+        ) from None
+    engine: RemoteEngine = outside.connect(url)
+    return engine
 
 
 def _own_engine(endpoint: Endpoint | None) -> RemoteEngine:

@@ -1,7 +1,8 @@
-"""The engine server: programs that prove the job's token ask it for points.
+"""The engine server: programs that prove their job's token ask it for points.
 
 One thread serves everything: connections, and whatever the backend watches (output and deaths of
-processes). It knows requests and sessions; how a point runs is the backend's business.
+processes). It knows requests and sessions; how a point runs is the backend's business, and which jobs there
+are is the directory's: one on a machine of its own, many on a Swarm.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any, Protocol
 
 from parcs import errors
-from parcs.channel import waiting
+from parcs.channel import sockets, waiting
 from parcs.contract import engine as contract
 from parcs.engine.space import ControlSpace
 from parcs.model.address import Address
@@ -35,6 +37,36 @@ _LARGEST_REQUEST = 256 << 20
 _TICK_S = 0.25
 
 
+class Directory(Protocol):
+    """Which jobs there are."""
+
+    def token(self, space: bytes) -> bytes:
+        """The token that programs of this space prove.
+
+        Raises:
+            AuthenticationError: there is no such space.
+        """
+
+    def space(self, space: bytes) -> ControlSpace:
+        """The control space of programs that proved its token."""
+
+
+class OneJob:
+    """The directory of a server with one job: whatever space a caller names, it is this one."""
+
+    def __init__(self, token: bytes, space: ControlSpace) -> None:
+        self._token, self._space = token, space
+
+    def token(self, space: bytes) -> bytes:
+        return self._token
+
+    def space(self, space: bytes) -> ControlSpace:
+        return self._space
+
+
+Answer = dict[str, Any] | Future[dict[str, Any]]
+
+
 class Backend(Protocol):
     """How points run. All methods are called on the server's thread.
 
@@ -44,14 +76,14 @@ class Backend(Protocol):
     def attach(self, server: EngineServer) -> None:
         """The server is up."""
 
-    def start(self, request: contract.Start, creator: str) -> list[str]:
-        """Begin to start points; returns their names.
+    def start(self, space: ControlSpace, request: contract.Start, creator: str) -> Answer:
+        """Begin to start points; gives ``points``, their names, now or later.
 
         Raises:
             ModuleError, EngineError: none was started.
         """
 
-    def stop(self, name: str) -> None:
+    def stop(self, space: ControlSpace, name: str) -> None:
         """Begin to end a point."""
 
     def tick(self) -> None:
@@ -69,33 +101,57 @@ class Session:
         self.reader = FrameReader(_LARGEST_REQUEST)
         self.unsent: deque[bytes] = deque()
         self.spoke = time.monotonic()
+        self.said_bye = False
 
     @property
     def program(self) -> str:
         """The name of the program, once it has said hello."""
         return self.machine.peer.name if self.machine.peer else ""
 
+    @property
+    def role(self) -> str:
+        """What it called for, once it has said hello."""
+        return self.machine.peer.role if self.machine.peer else ""
+
+    @property
+    def space(self) -> bytes:
+        """The control space it named; proved once the handshake is done."""
+        return self.machine.space
+
 
 class EngineServer:
-    """Serves one control space on a loopback address, on a thread of its own.
+    """Serves programs on one address, on a thread of its own.
 
     Args:
-        token: what programs must prove.
-        space: the job.
-        backend: how its points run.
+        directory: the jobs, and what their programs must prove.
+        backend: how points run.
+        host, port: where to listen; port 0 is chosen by the system.
     """
 
-    def __init__(self, token: bytes, space: ControlSpace, backend: Backend, settings: Settings) -> None:
-        self.space, self._backend, self._token, self._settings = space, backend, token, settings
-        self._sock = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    roles = frozenset({"engine"})
+    """What one can call this server for."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        backend: Backend,
+        settings: Settings,
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
+        self.directory, self._backend, self._settings = directory, backend, settings
+        self._sock = socket.create_server((host, port), backlog=1024)
         self._sock.setblocking(False)
         self.address = Address(*self._sock.getsockname()[:2])
         self._selector = selectors.DefaultSelector()
         self._sessions: dict[socket.socket, Session] = {}
         self._wake, self._woken = socket.socketpair()
+        self._calls: deque[Callable[[], object]] = deque()
+        self._later: list[tuple[float, Callable[[], object]]] = []
         self._over = threading.Event()
+        self._looked = time.monotonic()
         self.watch(self._sock, self._accept)
-        self.watch(self._woken, lambda: self._woken.recv(4096))
+        self.watch(self._woken, self._call)
         backend.attach(self)
         self._thread = threading.Thread(
             target=self._run, name=f"{waiting.OWN_THREAD}engine-server", daemon=True
@@ -110,10 +166,30 @@ class EngineServer:
         """Stop watching."""
         self._selector.unregister(file)
 
-    def on_ended(self, name: str, ending: Ending, cpu_s: float = 0.0) -> None:
+    def call_soon(self, function: Callable[[], object]) -> None:
+        """Call back on the server's thread, from any other."""
+        self._calls.append(function)
+        try:
+            self._wake.send(b"x")
+        except OSError:
+            return  # closed: nobody waits for it any more
+
+    def call_later(self, delay_s: float, function: Callable[[], object]) -> None:
+        """Call back on the server's thread after a while; on that thread only."""
+        self._later.append((time.monotonic() + delay_s, function))
+
+    def _call(self) -> None:
+        self._woken.recv(4096)
+        while self._calls:
+            self._calls.popleft()()
+
+    def on_ended(self, space: ControlSpace, name: str, ending: Ending, cpu_s: float = 0.0) -> None:
         """The backend says: a point is over."""
-        self.space.end(name, ending, cpu_s)
-        self._tell(self.space.record(name).creator, contract.ended_event(name, ending))
+        space.end(name, ending, cpu_s)
+        self.tell(space, space.record(name).creator, contract.ended_event(name, ending))
+
+    def on_session_end(self, session: Session) -> None:
+        """A program's connection is over. For servers that want to know."""
 
     def close(self) -> None:
         """End every point, then stop serving."""
@@ -147,12 +223,26 @@ class EngineServer:
                 key.data()
         self._backend.tick()
         now = time.monotonic()
+        if now - self._looked < _TICK_S:
+            return
+        self._looked = now
+        due = [function for at, function in self._later if at <= now]
+        self._later = [entry for entry in self._later if entry[0] > now]
+        for function in due:
+            function()
         for session in list(self._sessions.values()):
             if session.machine.is_done:
-                if self._settings.keepalive_s and now - session.spoke > self._settings.keepalive_s:
-                    self._send(session, header.pack(header.KEEPALIVE, 0))
+                self._keep(session, now)
             elif session.until < now:
                 self._drop(session, "said nothing in time")
+
+    def _keep(self, session: Session, now: float) -> None:
+        """Show a sign of life, and look for the peer's."""
+        silence = sockets.silent_for(session.sock)
+        if silence > self._settings.host_silence_s:
+            self._drop(session, f"its machine has been silent for {silence:.0f} s")
+        elif self._settings.keepalive_s and now - session.spoke > self._settings.keepalive_s:
+            self._send(session, header.pack(header.KEEPALIVE, 0))
 
     def _accept(self) -> None:
         try:
@@ -162,15 +252,16 @@ class EngineServer:
             time.sleep(0.01)
             return
         sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        machine = AcceptorV2(self._token, self._hello)
+        sockets.tune(sock)
+        sock.setblocking(False)
+        machine = AcceptorV2(self.directory.token, self._hello)
         machine.start()
         session = Session(sock, machine, time.monotonic() + self._settings.handshake_timeout_s)
         self._sessions[sock] = session
         self._selector.register(sock, selectors.EVENT_READ, session)
 
     def _hello(self, caller: control.Hello) -> control.Hello:
-        if caller.role != "engine":
+        if caller.role not in self.roles:
             raise errors.HandshakeError(
                 f"this is an engine server; a {caller.role!r} has called the wrong address"
             )
@@ -203,46 +294,69 @@ class EngineServer:
         for frame in session.reader.frames(data):
             if frame.tag == header.JSON:
                 self._answer(session, codecs.decode_json(frame.body))
+            elif frame.tag == header.CONTROL and control.parse(frame.body)["kind"] == "bye":
+                session.said_bye = True
 
     def _answer(self, session: Session, request: Any) -> None:
         if not isinstance(request, dict):
             raise errors.ProtocolError("an engine request should be an object")
         try:
-            answer = {"ok": self._perform(session.program, request)}
+            answer = self._perform(session, request)
         except errors.ParcsError as error:
-            answer = {"error": contract.error_to_json(error)}
-        if "id" in request:
+            self._send_answer(session, request, {"error": contract.error_to_json(error)})
+            return
+        if isinstance(answer, Future):
+            answer.add_done_callback(
+                lambda future: self.call_soon(lambda: self._send_later(session, request, future))
+            )
+        else:
+            self._send_answer(session, request, {"ok": answer})
+
+    def _send_later(self, session: Session, request: dict[str, Any], future: Future[dict[str, Any]]) -> None:
+        error = future.exception()
+        if error is None:
+            self._send_answer(session, request, {"ok": future.result()})
+            return
+        if not isinstance(error, errors.ParcsError):
+            logger.error("a request failed: %s", request.get("do"), exc_info=error)
+            error = errors.EngineError(f"the engine failed at {request.get('do')!r}: {error!r}")
+        self._send_answer(session, request, {"error": contract.error_to_json(error)})
+
+    def _send_answer(self, session: Session, request: dict[str, Any], answer: dict[str, Any]) -> None:
+        if "id" in request and session.sock in self._sessions:
             self._send_json(session, {"id": request["id"], **answer})
 
-    def _perform(self, program: str, request: dict[str, Any]) -> dict[str, Any]:
-        verb = request.get("do")
+    def _perform(self, session: Session, request: dict[str, Any]) -> Answer:
+        verb, program, space = request.get("do"), session.program, self.directory.space(session.space)
         if verb == "start":
-            return {"points": self._backend.start(contract.parse_start(request), program)}
+            return self._backend.start(space, contract.parse_start(request), program)
         if verb == "stop":
             for name in contract.parse_names(request):
-                if not self.space.record(name).state.is_final:
-                    self.space.advance(name, PointEvent.STOP)
-                    self._backend.stop(name)
+                if not space.record(name).state.is_final:
+                    space.advance(name, PointEvent.STOP)
+                    self._backend.stop(space, name)
             return {}
         if verb == "status":
-            names = contract.parse_names(request) or list(self.space.points)
-            return {"points": [self.space.record(name).to_json() for name in names]}
+            names = contract.parse_names(request) or list(space.points)
+            return {"points": [space.record(name).to_json() for name in names]}
         if verb == "waiting":
-            for verdict in self.space.set_waiting(program, contract.parse_waiting(request)):
+            for verdict in space.set_waiting(program, contract.parse_waiting(request)):
                 event = {"event": "deadlock", "report": verdict.report, "cycle": verdict.cycle}
-                self._tell(verdict.program, event)
+                self.tell(space, verdict.program, event)
             return {}
         if verb == "report":
-            self.space.add_report(program, contract.parse_report(request))
+            space.add_report(program, contract.parse_report(request))
             return {}
         if verb == "result":
-            self.space.result = request.get("value")
+            space.result = request.get("value")
             return {}
         raise errors.EngineError(f"there is no request {verb!r}")
 
-    def _tell(self, program: str, event: dict[str, Any]) -> None:
+    def tell(self, space: ControlSpace, program: str, event: dict[str, Any]) -> None:
+        """Send an event to a program, if it is connected."""
         for session in list(self._sessions.values()):
-            if session.program == program and session.machine.is_done:
+            is_its = session.program == program and session.machine.is_done
+            if is_its and self.directory.space(session.space) is space:
                 self._send_json(session, event)
 
     def _send_json(self, session: Session, message: dict[str, Any]) -> None:
@@ -280,3 +394,5 @@ class EngineServer:
         session.sock.close()
         if reason:
             logger.warning("dropped %s: %s", session.program or "a caller", reason)
+        if session.machine.is_done:
+            self.on_session_end(session)

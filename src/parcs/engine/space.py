@@ -102,6 +102,26 @@ class ControlSpace:
         self.points[name] = record
         return record
 
+    def add_named(self, name: str, module: str, language: str, creator: str) -> PointRecord:
+        """A new point with a name from `next_number`."""
+        record = PointRecord(name, module, language, creator, time.time())
+        self.points[name] = record
+        return record
+
+    def next_number(self, stem: str, count: int) -> int:
+        """Take ``count`` numbers that follow each other for points called ``stem-N``; gives the first."""
+        first = self._numbers[stem] + 1
+        self._numbers[stem] += count
+        return first
+
+    def last_number(self, stem: str) -> int:
+        """The last number taken for points called ``stem-N``."""
+        return self._numbers[stem]
+
+    def discard(self, name: str) -> None:
+        """A point that never was."""
+        self.points.pop(name, None)
+
     def record(self, name: str) -> PointRecord:
         """A point by name.
 

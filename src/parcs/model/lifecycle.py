@@ -1,9 +1,10 @@
 """The life of a point: one table, and the record of how it ended.
 
     starting --> running --> succeeded      it exited with status 0
-        |           |------> failed         another status, or a signal it was not sent by us
-        |           '------> stopping --> stopped
-        '--> failed                         its command could not be run
+        |  |        |------> failed         another status, or a signal it was not sent by us
+        |  |        '------> stopping --> stopped
+        |  '---------------> stopping       before it ran
+        '--> failed                         its command could not be run, or no machine was found for it
 
 The engine server is the only writer of these states; everybody else reads them from its answers.
 """
@@ -45,6 +46,7 @@ TRANSITIONS: Final[dict[PointState, dict[PointEvent, PointState]]] = {
     PointState.STARTING: {
         PointEvent.STARTED: PointState.RUNNING,
         PointEvent.NOT_STARTED: PointState.FAILED,
+        PointEvent.STOP: PointState.STOPPING,
     },
     PointState.RUNNING: {
         PointEvent.STOP: PointState.STOPPING,
@@ -52,6 +54,8 @@ TRANSITIONS: Final[dict[PointState, dict[PointEvent, PointState]]] = {
         PointEvent.EXITED_BADLY: PointState.FAILED,
     },
     PointState.STOPPING: {
+        PointEvent.STARTED: PointState.STOPPING,
+        PointEvent.NOT_STARTED: PointState.STOPPED,
         PointEvent.STOP: PointState.STOPPING,
         PointEvent.EXITED_WELL: PointState.STOPPED,
         PointEvent.EXITED_BADLY: PointState.STOPPED,
@@ -78,7 +82,8 @@ class Ending(NamedTuple):
     """How a point's process ended, and what it said last.
 
     ``exit_code`` is None if a signal ended it; ``signal`` is None if it exited. ``reason`` is set when
-    there was never a process: why not.
+    there was never a process, or nobody can say how it ended: why. ``cause`` is then ``node-lost`` if its
+    machine is gone, ``no-room`` if none would take it.
     """
 
     exit_code: int | None
@@ -86,6 +91,7 @@ class Ending(NamedTuple):
     node: str
     last_lines: list[str]
     reason: str = ""
+    cause: str = ""
 
     @property
     def is_clean(self) -> bool:
@@ -100,7 +106,7 @@ class Ending(NamedTuple):
             text = f"ended by {_signal_name(self.signal)}{_SIGNAL_HINTS.get(self.signal, '')}"
         else:
             text = f"exited with status {self.exit_code}"
-        if self.node:
+        if self.node and not self.cause:
             text += f" on {self.node}"
         if self.last_lines:
             text += "; its last lines:\n" + "\n".join(f"    {line}" for line in self.last_lines)
@@ -117,6 +123,7 @@ class Ending(NamedTuple):
             str(value.get("node", "")),
             [str(line) for line in value.get("last_lines", [])],
             str(value.get("reason", "")),
+            str(value.get("cause", "")),
         )
 
 

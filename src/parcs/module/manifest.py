@@ -6,10 +6,14 @@ language = "python"
 command = "python service.py"         # what a point of it runs
 runner = "python runner.py"           # what `parcs run` runs; without it, command
 image = "registry/factor"             # what a cluster runs
+uses = ["other"]                      # further modules its programs start: a cluster gets their images too
 
 [resources]
 cpus = 1
 memory = "256MiB"
+gpus = 0
+constraints = ["node.labels.disk==ssd"]   # as Docker Swarm writes them
+per_node = 1                              # at most so many on one machine
 
 [parameters]
 N = { type = "int", default = 1000, help = "the number to factor", min = 1 }
@@ -43,6 +47,7 @@ _KEYS: Final = {
     "resources",
     "parameters",
     "study",
+    "uses",
 }
 
 
@@ -57,9 +62,10 @@ class Module:
     description: str = ""
     language: str = ""
     image: str = ""
-    resources: needs.Resources = field(default_factory=needs.Resources)
+    needs: needs.Needs = field(default_factory=needs.Needs)
     parameters: dict[str, parameters.Parameter] = field(default_factory=dict)
     points_parameter: str = "P"
+    uses: tuple[str, ...] = ()
 
     @property
     def can_run(self) -> bool:
@@ -111,10 +117,17 @@ def _module(table: dict[str, Any], path: Path) -> Module:
         description=table.get("description", ""),
         language=table.get("language", ""),
         image=table.get("image", ""),
-        resources=needs.parse(_table(table, "resources", path), str(path)),
+        needs=needs.parse(_table(table, "resources", path), str(path)),
         parameters=parameters.parse_all(_table(table, "parameters", path), str(path)),
+        uses=_words(table.get("uses", []), "uses", path),
         points_parameter=str(_table(table, "study", path).get("points", "P")),
     )
+
+
+def _words(value: Any, key: str, path: Path) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+        raise errors.ManifestError(f"{path}: {key} should be a list of strings")
+    return tuple(value)
 
 
 def _table(table: dict[str, Any], key: str, path: Path) -> dict[str, Any]:

@@ -30,7 +30,8 @@ class Hello(NamedTuple):
     ``role`` says what the connection is for: ``point`` (a point calls its creator), ``engine`` (a
     program calls its engine server), ``link`` (a channel between siblings or one that was handed on).
     ``ticket`` is what the acceptor waits for: a point's name, or a link's ticket. ``listen`` is where
-    the speaker accepts calls itself, or empty. Lengths are bytes, times seconds.
+    the speaker accepts calls itself, or empty; ``node`` the machine it runs on, in a cluster. Lengths are
+    bytes, times seconds.
     """
 
     role: str
@@ -43,10 +44,14 @@ class Hello(NamedTuple):
     parcs: str = ""
     language: str = "python"
     language_version: str = ""
+    node: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As the body of a control frame."""
-        return {"kind": "hello", **self._asdict()}
+        fields = self._asdict()
+        if not self.node:
+            del fields["node"]
+        return {"kind": "hello", **fields}
 
 
 _HELLO_TYPES: Final[dict[str, type | tuple[type, ...]]] = {
@@ -80,7 +85,7 @@ def parse_hello(body: dict[str, Any]) -> Hello:
         value = body.get(key)
         if not isinstance(value, kind) or isinstance(value, bool):
             raise errors.HandshakeError(f"the peer's hello has {key} = {value!r}")
-    hello = Hello(**{key: body[key] for key in _HELLO_TYPES})
+    hello = Hello(**{key: body[key] for key in _HELLO_TYPES}, node=str(body.get("node", ""))[:256])
     if hello.frame_limit < 1 or not 0 <= hello.keepalive_s < 86400:
         raise errors.HandshakeError("the peer's hello has limits that make no sense")
     return hello

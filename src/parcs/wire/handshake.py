@@ -25,6 +25,8 @@ SYN: Final = b"SYN"
 ACK: Final = b"ACK"
 MAGIC: Final = b"PARCS\x002\n"
 NONCE: Final = 32
+SPACE: Final = 8
+"""The first bytes of a dialler's nonce name its control space, for a server of many jobs."""
 PROOF: Final = 32
 HELLO_LIMIT: Final = 16 * 1024
 
@@ -32,6 +34,15 @@ HELLO_LIMIT: Final = 16 * 1024
 def proof(token: bytes, role: bytes, dialer_nonce: bytes, acceptor_nonce: bytes) -> bytes:
     """HMAC-SHA256 of ``role``, both nonces, under the token. ``role`` is b"dialer" or b"acceptor"."""
     return hmac.digest(token, role + dialer_nonce + acceptor_nonce, "sha256")
+
+
+def new_nonce(space: str) -> bytes:
+    """A dialler's nonce: the 8 bytes of its control space (16 hexadecimal digits), then random bytes."""
+    try:
+        head = bytes.fromhex(space)
+    except ValueError:
+        head = b""
+    return (head if len(head) == SPACE else os.urandom(SPACE)) + os.urandom(NONCE - SPACE)
 
 
 class Handshake:
@@ -150,7 +161,7 @@ class DialerV2(Handshake):
     Args:
         token: the job's token.
         hello: what to say of ourselves once both sides have proved it.
-        nonce: 32 bytes; random unless a test vector fixes them.
+        nonce: 32 bytes; see `new_nonce`.
     """
 
     table = state.DIALER_V2
@@ -158,7 +169,7 @@ class DialerV2(Handshake):
     def __init__(self, token: bytes, hello: control.Hello, nonce: bytes | None = None) -> None:
         super().__init__()
         self._token, self._hello = token, hello
-        self._nonce = nonce or os.urandom(NONCE)
+        self._nonce = nonce or new_nonce("")
 
     def start(self) -> bytes:
         super().start()
@@ -194,7 +205,7 @@ class AcceptorV2(Handshake):
     """The side that is called.
 
     Args:
-        token: the job's token.
+        token: the job's token, or what gives the token of the caller's space (8 bytes of its nonce).
         answer: makes our hello from theirs; may raise `HandshakeError` to refuse in words.
         nonce: 32 bytes; random unless a test vector fixes them.
     """
@@ -207,12 +218,21 @@ class AcceptorV2(Handshake):
         return super().end()
 
     def __init__(
-        self, token: bytes, answer: Callable[[control.Hello], control.Hello], nonce: bytes | None = None
+        self,
+        token: bytes | Callable[[bytes], bytes],
+        answer: Callable[[control.Hello], control.Hello],
+        nonce: bytes | None = None,
     ) -> None:
         super().__init__()
-        self._token, self._answer = token, answer
+        self._token_of = token if callable(token) else lambda _: token
+        self._answer = answer
         self._nonce = nonce or os.urandom(NONCE)
-        self._theirs = b""
+        self._theirs = self._token = b""
+
+    @property
+    def space(self) -> bytes:
+        """The control space that the caller named in its opening: 8 bytes."""
+        return self._theirs[:SPACE]
 
     def _advance(self) -> bytes:
         if self.state is State.AWAIT_OPENING:
@@ -220,6 +240,7 @@ class AcceptorV2(Handshake):
                 return b""
             self._take(len(MAGIC))
             self._theirs = self._take(NONCE)
+            self._token = self._token_of(self.space)
             self._move(Input.OPENING)
             return MAGIC + self._nonce + proof(self._token, b"acceptor", self._theirs, self._nonce)
         if self.state is State.AWAIT_PROOF:

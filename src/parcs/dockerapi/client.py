@@ -1,0 +1,144 @@
+"""A connection to one Docker Engine, and the gate where its errors become ours.
+
+Where the Engine is found: a URL (``unix://``, ``tcp://``, ``ssh://``), the name of a Docker context, or, with
+neither, what the ``docker`` command would use: DOCKER_HOST (with DOCKER_TLS_VERIFY and DOCKER_CERT_PATH), then
+DOCKER_CONTEXT, then the current context.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import docker
+import docker.errors
+import docker.utils
+import requests
+from docker.context import ContextAPI
+
+from parcs import errors
+
+VERSION: Final = "1.41"
+"""Docker 20.10 and later; the first with everything we use."""
+_TIMEOUT_S: Final = 30
+_POOL: Final = 64
+
+
+class Docker:
+    """One Docker Engine. Safe to use from several threads.
+
+    Args:
+        where: a URL or the name of a context; empty for what ``docker`` itself would use.
+    """
+
+    def __init__(self, where: str = "") -> None:
+        with translated(where or "the Docker Engine"):
+            self.api = _connect(where)
+        self.url = _plain_url(where, self.api)
+
+    @property
+    def host(self) -> str:
+        """The machine its URL names; empty if that is this one (a unix socket)."""
+        parts = urlsplit(self.url)
+        return parts.hostname or "" if parts.scheme in ("tcp", "ssh", "http", "https") else ""
+
+    def get(self, path: str, **query: Any) -> Any:
+        """GET a resource as JSON."""
+        return self._json("GET", path, params=query)
+
+    def post(self, path: str, body: Any = None, headers: dict[str, str] | None = None, **query: Any) -> Any:
+        """POST JSON; gives the JSON that came back, or None."""
+        return self._json("POST", path, params=query, json=body, headers=headers)
+
+    def delete(self, path: str, **query: Any) -> None:
+        """DELETE a resource."""
+        self._json("DELETE", path, params=query)
+
+    def stream(self, path: str, timeout_s: float | None = None, **query: Any) -> requests.Response:
+        """GET a resource that goes on coming; close it when done."""
+        with translated(self.url):
+            address = f"{self.api.base_url}/v{VERSION}{path}"
+            response = self.api.get(address, params=query, stream=True, timeout=timeout_s)
+            _check(response, path)
+            return response
+
+    def close(self) -> None:
+        """Close its connections."""
+        self.api.close()
+
+    def _json(self, method: str, path: str, **options: Any) -> Any:
+        with translated(self.url):
+            address = f"{self.api.base_url}/v{VERSION}{path}"
+            response = self.api.request(method, address, timeout=_TIMEOUT_S, **options)
+            _check(response, path)
+            return response.json() if response.content else None
+
+
+@contextmanager
+def translated(where: str) -> Iterator[None]:
+    """Turn the errors of the Docker library, and of what it stands on, into ours."""
+    try:
+        yield
+    except docker.errors.TLSParameterError as error:
+        raise errors.DockerUnavailableError(f"TLS for {where}: {error}") from error
+    except (docker.errors.DockerException, requests.RequestException, OSError) as error:
+        if isinstance(error, docker.errors.APIError):
+            raise errors.DockerError(str(error.explanation or error), error.status_code or 0) from error
+        raise errors.DockerUnavailableError(
+            f"no Docker Engine answers at {where}: {_shorten(error)}; is it running, and may this user use it? "
+            "(try: docker info)"
+        ) from error
+
+
+def _check(response: requests.Response, path: str) -> None:
+    if response.status_code < 400:
+        return
+    try:
+        message = str(response.json().get("message", ""))
+    except ValueError:
+        message = response.text[:300]
+    response.close()
+    raise errors.DockerError(message or f"{path}: status {response.status_code}", response.status_code)
+
+
+def _connect(where: str) -> docker.APIClient:
+    if "://" in where:
+        return _client(where)
+    if not where and os.environ.get("DOCKER_HOST"):
+        keywords = docker.utils.kwargs_from_env()
+        return _client(keywords.pop("base_url"), **keywords)
+    name = where or os.environ.get("DOCKER_CONTEXT") or None
+    context = ContextAPI.get_context(name)
+    if context is None:
+        raise errors.DockerUnavailableError(f"there is no Docker context {name!r}; see: docker context ls")
+    tls = context.TLSConfig
+    return _client(context.Host or "unix:///var/run/docker.sock", **({"tls": tls} if tls else {}))
+
+
+def _client(url: str, **options: Any) -> docker.APIClient:
+    return docker.APIClient(
+        base_url=url,
+        version=VERSION,
+        timeout=_TIMEOUT_S,
+        use_ssh_client=url.startswith("ssh://"),
+        num_pools=_POOL,
+        max_pool_size=_POOL,
+        **options,
+    )
+
+
+def _plain_url(where: str, api: docker.APIClient) -> str:
+    if "://" in where:
+        return where
+    return os.environ.get("DOCKER_HOST") or str(api.base_url)
+
+
+def _shorten(error: Exception) -> str:
+    """The innermost reason: the library wraps it several times."""
+    seen: BaseException = error
+    while seen.__cause__ or seen.__context__:
+        seen = seen.__cause__ or seen.__context__ or seen
+    return str(seen) or type(seen).__name__

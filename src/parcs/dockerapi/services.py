@@ -1,0 +1,122 @@
+"""Services: made, listed, removed."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import urllib3
+
+from parcs import errors
+from parcs.dockerapi.client import Docker
+
+
+class Service(NamedTuple):
+    """A service of the Swarm. ``version`` counts its updates."""
+
+    id: str
+    name: str
+    version: int
+    labels: dict[str, str]
+    spec: dict[str, Any]
+    created_at: str
+
+
+def create(docker: Docker, spec: dict[str, Any], credentials: dict[str, str] | None = None) -> str:
+    """Make a service; returns its id.
+
+    Args:
+        spec: as Docker's API takes it (ServiceSpec).
+        credentials: for the image's registry.
+
+    Raises:
+        DockerError: refused; status 409 if the name is taken.
+    """
+    made: str = docker.post("/services/create", spec, headers=registry_header(credentials))["ID"]
+    return made
+
+
+def update(
+    docker: Docker, service: Service, spec: dict[str, Any], credentials: dict[str, str] | None = None
+) -> None:
+    """Change a service to ``spec``."""
+    headers = registry_header(credentials)
+    docker.post(f"/services/{service.id}/update", spec, headers=headers, version=service.version)
+
+
+def find(docker: Docker, label: str) -> list[Service]:
+    """All services with a label: ``key`` or ``key=value``."""
+    found = docker.get("/services", filters=json.dumps({"label": [label]}))
+    return [_service(item) for item in found]
+
+
+def remove(docker: Docker, service: str) -> None:
+    """Remove a service by id or name, and with it its containers; one that is gone already is well."""
+    try:
+        docker.delete(f"/services/{service}")
+    except errors.DockerError as error:
+        if error.status != 404:
+            raise
+
+
+class LogLine(NamedTuple):
+    """One line of one container. ``stream`` is 1 for standard output, 2 for standard error."""
+
+    task: str
+    node: str
+    stream: int
+    text: str
+
+
+def logs(docker: Docker, service: str, *, is_following: bool) -> Iterator[LogLine]:
+    """What the containers of a service print; following goes on until the service is removed."""
+    query = {"stdout": 1, "stderr": 1, "details": 1, "follow": int(is_following)}
+    response = docker.stream(f"/services/{service}/logs", **query)
+    with response:
+        for stream, data in _multiplexed(response):
+            details, _, text = data.decode(errors="replace").rstrip("\n").partition(" ")
+            known = dict(pair.partition("=")[::2] for pair in details.split(","))
+            yield LogLine(
+                known.get("com.docker.swarm.task.id", ""),
+                known.get("com.docker.swarm.node.id", ""),
+                stream,
+                text.rstrip("\r"),
+            )
+
+
+def _multiplexed(response: Any) -> Iterator[tuple[int, bytes]]:
+    """Frames of a log stream: stream number, three zeros, u32 length, data."""
+    raw = response.raw
+    while True:
+        try:
+            head = raw.read(8)
+            if len(head) < 8:
+                return
+            size = int.from_bytes(head[4:8], "big")
+            data = raw.read(size)
+        except urllib3.exceptions.HTTPError:
+            return  # cut off in mid-line: the service, or the Engine, is gone
+        if len(data) < size:
+            return
+        yield head[0], data
+
+
+def registry_header(credentials: dict[str, str] | None) -> dict[str, str]:
+    """The header that carries a registry's user and password."""
+    if not credentials:
+        return {}
+    return {"X-Registry-Auth": base64.urlsafe_b64encode(json.dumps(credentials).encode()).decode()}
+
+
+def _service(item: dict[str, Any]) -> Service:
+    spec = item["Spec"]
+    return Service(
+        item["ID"],
+        spec["Name"],
+        item["Version"]["Index"],
+        spec.get("Labels") or {},
+        spec,
+        item.get("CreatedAt", ""),
+    )

@@ -1,0 +1,1 @@
+"""Modules as images: base images, building, and the registry that holds them."""

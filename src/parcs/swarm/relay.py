@@ -1,0 +1,226 @@
+"""The way in from outside, and the way back: TLS at the node's own port, relayed channels behind it.
+
+    program outside ── TLS, "engine" ──▶ joined to the engine server's own port
+    program outside ── TLS, "line"  ──▶ proves its job's token, then waits
+    point ── its call (first bytes: its job's id) ──▶ joined to a waiting line of that job
+
+Joined means: bytes are passed on, nothing is looked at. So a point and a program outside prove their token to
+each other, and the relay could not pretend to be either.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+import socket
+import ssl
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from parcs import errors
+from parcs.channel import sockets, tls, waiting
+from parcs.channel.dialer import greet
+from parcs.model.settings import Settings
+from parcs.version import VERSION
+from parcs.wire import control
+from parcs.wire.handshake import MAGIC, NONCE, SPACE, AcceptorV2
+
+logger = logging.getLogger("parcs.engine")
+
+_CHUNK: Final = 256 * 1024
+_LINE_S: Final = 15.0
+_LOOK_S: Final = 1.0
+_MOST: Final = 4096
+
+
+class Relay:
+    """Both ports. Threads: one for each port, one for each connection.
+
+    Args:
+        token_of: the token of a job, by its space.
+        outside: where to listen with TLS.
+        inside: where points call; port 0 is chosen by the system.
+        engine: the engine server's own port.
+    """
+
+    def __init__(
+        self,
+        token_of: Callable[[bytes], bytes],
+        context: ssl.SSLContext,
+        outside: tuple[str, int],
+        inside: tuple[str, int],
+        engine: tuple[str, int],
+        settings: Settings,
+    ) -> None:
+        self._token_of, self._context, self._engine, self._settings = token_of, context, engine, settings
+        context.set_alpn_protocols([tls.ENGINE, tls.LINE])
+        self._lines: dict[bytes, deque[tls.TlsSocket]] = {}
+        self._changed = threading.Condition()
+        self._count = 0
+        self._outside, self._inside = (socket.create_server(at, backlog=1024) for at in (outside, inside))
+        self.outside_port, self.inside_port = (s.getsockname()[1] for s in (self._outside, self._inside))
+        for sock, serve in ((self._outside, self._serve_outside), (self._inside, self._serve_point)):
+            self._thread(self._accept, sock, serve)
+
+    def close(self) -> None:
+        """Stop listening, and drop the lines. What is joined goes on until one side ends it."""
+        for sock in (self._outside, self._inside):
+            sock.shutdown(socket.SHUT_RDWR)
+            sock.close()
+        with self._changed:
+            for lines in self._lines.values():
+                for line in lines:
+                    line.close()
+            self._lines.clear()
+
+    def statistics(self) -> dict[str, int]:
+        """What is open: connections, and lines that wait."""
+        with self._changed:
+            return {"connections": self._count, "lines": sum(map(len, self._lines.values()))}
+
+    def _thread(self, target: Callable[..., None], *words: Any) -> None:
+        threading.Thread(target=target, args=words, name=f"{waiting.OWN_THREAD}relay", daemon=True).start()
+
+    def _accept(self, server: socket.socket, serve: Callable[[socket.socket], None]) -> None:
+        while True:
+            try:
+                sock, _ = server.accept()
+            except OSError:
+                return  # closed
+            if self._count >= _MOST:
+                sock.close()
+                logger.warning("the relay has %d connections; one more was refused", self._count)
+                continue
+            self._thread(self._guard, sock, serve)
+
+    def _guard(self, sock: socket.socket, serve: Callable[[socket.socket], None]) -> None:
+        """One connection's thread: whatever a caller does harms nobody else."""
+        with self._changed:
+            self._count += 1
+        try:
+            sockets.tune(sock)
+            sock.settimeout(self._settings.handshake_timeout_s)
+            serve(sock)
+        except errors.AuthenticationError as error:
+            logger.warning("the relay refused a caller: %s", error)
+            sock.close()
+        except (OSError, errors.ParcsError) as error:
+            logger.debug("a relayed connection ended: %s", error)
+            sock.close()
+        finally:
+            with self._changed:
+                self._count -= 1
+
+    def _serve_outside(self, sock: socket.socket) -> None:
+        connection = self._context.wrap_socket(sock, server_side=True)
+        purpose = connection.selected_alpn_protocol()
+        secure = tls.TlsSocket(connection)
+        try:
+            if purpose == tls.LINE:
+                self._keep_line(secure)
+            else:
+                engine = socket.create_connection(self._engine, timeout=self._settings.handshake_timeout_s)
+                join(secure, engine)
+        except BaseException:
+            secure.close()
+            raise
+
+    def _keep_line(self, line: tls.TlsSocket) -> None:
+        hello = control.Hello("line", "relay", "", "", self._settings.frame_limit, 0.0, parcs=VERSION)
+        machine = AcceptorV2(self._token_of, lambda _: hello)
+        greet(line, machine, self._settings, "a line")  # type: ignore[arg-type]  # as much socket as it needs
+        with self._changed:
+            self._lines.setdefault(machine.space, deque()).append(line)
+            self._changed.notify_all()
+
+    def _serve_point(self, sock: socket.socket) -> None:
+        opening = b""
+        while len(opening) < len(MAGIC) + NONCE:
+            data = sock.recv(len(MAGIC) + NONCE - len(opening))
+            if not data or not MAGIC.startswith((opening + data)[: len(MAGIC)]):
+                raise errors.HandshakeError("a caller that is no point")
+            opening += data
+        line = self._take_line(opening[len(MAGIC) : len(MAGIC) + SPACE])
+        line.sendall(opening)
+        join(line, sock)
+
+    def _take_line(self, space: bytes) -> tls.TlsSocket:
+        """A line of that job that is still alive."""
+        deadline = time.monotonic() + _LINE_S
+        with self._changed:
+            while True:
+                lines = self._lines.get(space)
+                while lines:
+                    line = lines.popleft()
+                    if not lines:
+                        del self._lines[space]
+                    if not sockets.is_readable(line, 0):  # type: ignore[arg-type]  # it has a descriptor
+                        return line
+                    line.close()  # its program has gone
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise errors.HandshakeError("a point called for a program that has no line open")
+                self._changed.wait(min(left, _LOOK_S))
+
+
+class _Direction:
+    """Bytes from one socket to the other: read only when all that was read before has gone out."""
+
+    def __init__(self, source: Any, target: Any) -> None:
+        self.source, self.target = source, target
+        self.buffer = memoryview(bytearray(_CHUNK))
+        self.rest = self.buffer[:0]
+        self.is_over = False
+
+    def move(self) -> None:
+        """Pass on what there is, without waiting."""
+        while not self.is_over:
+            if self.rest:
+                try:
+                    self.rest = self.rest[self.target.send(self.rest) :]
+                except BlockingIOError:
+                    return
+                continue
+            try:
+                count = self.source.recv_into(self.buffer, 0, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            if not count:
+                self.is_over = True
+                self.target.shutdown(socket.SHUT_WR)
+                return
+            self.rest = self.buffer[:count]
+
+
+def join(one: Any, other: Any) -> None:
+    """Pass bytes between two sockets both ways until both have ended, or one has broken; closes them."""
+    for sock in (one, other):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setblocking(False)
+    ways = [_Direction(one, other), _Direction(other, one)]
+    poller = select.poll()
+    try:
+        while True:
+            for way in ways:
+                way.move()
+            if all(way.is_over for way in ways):
+                return
+            events = {one.fileno(): 0, other.fileno(): 0}
+            for way in ways:
+                if way.rest:
+                    events[way.target.fileno()] |= select.POLLOUT
+                elif not way.is_over:
+                    events[way.source.fileno()] |= select.POLLIN
+            for descriptor, wanted in events.items():
+                poller.register(descriptor, wanted)
+            poller.poll(1000)
+            if any(sockets.silent_for(sock) > Settings().host_silence_s for sock in (one, other)):
+                return
+    except OSError:
+        return  # one side is gone: so is the connection
+    finally:
+        one.close()
+        other.close()
