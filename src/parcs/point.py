@@ -30,6 +30,7 @@ class Owner(Protocol):
     def stop_points(self, points: list[Point]) -> None: ...
     def ending_of(self, point: str) -> Ending | None: ...
     def node_of(self, point: str) -> str: ...
+    def report_lost(self, point: str) -> None: ...
 
 
 class Point(base.Carrier):
@@ -135,10 +136,18 @@ class Point(base.Carrier):
         """The machine it runs on, in a cluster; empty if it is this one."""
         return self._channel.peer.node or self._owner.node_of(str(self.name))
 
+    def _raise_node_lost(self, error: errors.ParcsError) -> None:
+        """Nothing is heard from the point, and nobody has heard of its end: its machine is cut off."""
+        node = self.node
+        self._owner.report_lost(str(self.name))
+        raise errors.NodeLostError(str(self.name), node, str(error)) from error
+
     def _raise_death(self, error: errors.ParcsError) -> None:
         if isinstance(error, errors.PeerSilentError) and self.node:
-            raise errors.NodeLostError(str(self.name), self.node, str(error)) from error
+            self._raise_node_lost(error)
         ending = self._owner.ending_of(str(self.name))
+        if ending is None and self.node and not isinstance(error, errors.EndOfChannelError):
+            self._raise_node_lost(error)
         if ending is not None and ending.cause == "node-lost":
             raise errors.NodeLostError(str(self.name), ending.node, ending.reason) from error
         if ending is None or ending.is_clean:

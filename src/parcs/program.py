@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import time
 import traceback
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from parcs import errors
+from parcs import errors, usage
 from parcs.channel import Endpoint, new_token, sockets
 from parcs.contract import engine as contract
 from parcs.model import address as addresses
@@ -30,6 +31,10 @@ logger = logging.getLogger("parcs")
 
 PORT_V1 = 4444
 _NETWORK_S = 20.0
+_SERVER_S = 600.0
+_RETRY_S = 0.3
+_USAGE_S = 5.0
+_GRACE_S = 2.0
 
 
 class Program:
@@ -47,10 +52,13 @@ class Program:
         self._parent: TcpChannel | None = None
         self._call = call
         self._begin = (time.time(), time.process_time())
+        self._told_usage = time.monotonic()
         if engine_url:
             from parcs.engine.client import EngineClient
 
             self._client = EngineClient(self.endpoint, engine_url)
+            if self.endpoint.node:
+                self.endpoint.on_beat.append(self._tell_usage)
 
     @classmethod
     def from_environment(cls) -> Program:
@@ -114,8 +122,12 @@ class Program:
 
     def call_creator(self) -> str:
         """Dial the creator back, or wait for an original runner to dial; returns who it is."""
+        if os.environ.get(contract.WARM_VARIABLE):
+            self._wait_to_be_taken()
         if self.is_point:
             self._parent = self._dial_creator()
+            if self.endpoint.node:
+                self.endpoint.on_beat.append(Watch(self._parent))
             return self._parent.name
         if contract.ENGINE_VARIABLE in os.environ:
             raise errors.SettingsError(
@@ -128,6 +140,33 @@ class Program:
         logger.info("Waiting for a runner on %s:%d", host or "*", port)
         self._parent, ip = accept_original(host, port, self.endpoint)
         return ip
+
+    def _wait_to_be_taken(self) -> None:
+        """A warm point waits at its engine server until somebody wants it; then it is that one's."""
+        url = os.environ[contract.ENGINE_VARIABLE]
+        message = self._await_take(url)
+        os.environ.update({str(key): str(value) for key, value in message["environment"].items()})
+        self.endpoint.close()
+        taken = Program(
+            str(message["point"]), os.environ[contract.TOKEN_VARIABLE].encode(), url, str(message["call"])
+        )
+        self.__dict__.update(taken.__dict__)
+
+    def _await_take(self, url: str) -> dict[str, Any]:
+        patience_s = 0.0 if addresses.parse(url).is_here else _SERVER_S
+        deadline = time.monotonic() + patience_s
+        while True:
+            try:
+                channel = self.endpoint.dial(url, "warm", self.endpoint.name, "engine")
+                message: dict[str, Any] = channel.recv()
+                channel.close()
+                if message.get("event") != "take":
+                    raise SystemExit(0)  # it is wanted no more
+                return message
+            except errors.ChannelError:
+                if time.monotonic() >= deadline:
+                    raise SystemExit(0) from None  # nobody will want it any more
+            time.sleep(_RETRY_S)
 
     def _dial_creator(self) -> TcpChannel:
         """Call the creator. A container's network may be some moments behind the container itself."""
@@ -183,6 +222,17 @@ class Program:
         except errors.EngineError as error:
             logger.debug("the engine was not told what this program did: %s", error)
 
+    def _tell_usage(self) -> None:
+        """In a cluster: what this program takes of its machine, every few seconds."""
+        now = time.monotonic()
+        if self._client is None or now - self._told_usage < _USAGE_S:
+            return
+        self._told_usage = now
+        try:
+            self._client.post("usage", cpu_s=time.process_time(), memory=usage.memory())
+        except errors.EngineError as error:
+            logger.debug("the engine was not told of this program's usage: %s", error)
+
     def close(self) -> None:
         """Report, say goodbye, end the points started here."""
         self.report()
@@ -197,6 +247,28 @@ class Program:
     def start_clock(self) -> None:
         """The program's own work begins now."""
         self._begin = (time.time(), time.process_time())
+
+
+class Watch:
+    """A point of a cluster has no reason to live without its creator, and nobody on its machine to end it.
+
+    Once the creator has said goodbye, or is lost, the point has a moment to end by itself.
+    """
+
+    def __init__(self, parent: TcpChannel) -> None:
+        self._parent = parent
+        self._since: float | None = None
+
+    def __call__(self) -> None:
+        if not self._parent.is_over:
+            self._since = None
+            return
+        self._since = self._since or time.monotonic()
+        alone_s = time.monotonic() - self._since
+        if alone_s > 2 * _GRACE_S:
+            os._exit(128 + signal.SIGTERM)
+        if alone_s > _GRACE_S:
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _own_name(environment: Mapping[str, str]) -> str:

@@ -58,7 +58,7 @@ class Endpoint:
         self._links: dict[str, TcpChannel | str] = {}
         self._backstage = Backstage(self)
         self._keeper = Keeper(self._beat)
-        self.on_beat: Callable[[], None] | None = None
+        self.on_beat: list[Callable[[], None]] = []
 
     @property
     def listener(self) -> Listener:
@@ -86,7 +86,7 @@ class Endpoint:
             where, self.token, self.hello(role, ticket), self.settings, self.space, self.fingerprint
         )
         name = name or connection.peer.name
-        return self.adopt(connection, name, ticket, self._backstage if role == "engine" else None)
+        return self.adopt(connection, name, ticket, self._backstage if role in ("engine", "warm") else None)
 
     def adopt(self, connection: Connection, name: str, identity: str, home: Home | None = None) -> TcpChannel:
         """Make a channel of a greeted connection. ``identity`` is the same at both ends."""
@@ -160,7 +160,7 @@ class Endpoint:
 
     def hello(self, role: str, ticket: str) -> control.Hello:
         """What this program says of itself."""
-        listen = "" if role in ("engine", "line") else self.called_at or str(self.listener.address)
+        listen = "" if role in ("engine", "line", "warm") else self.called_at or str(self.listener.address)
         return control.Hello(
             role=role,
             name=self.name,
@@ -179,8 +179,8 @@ class Endpoint:
                 channel.beat()
             except errors.ParcsError:
                 continue  # the channel keeps its failure for its user
-        if self.on_beat is not None:
-            self.on_beat()
+        for duty in self.on_beat:
+            duty()
 
 
 class Backstage:

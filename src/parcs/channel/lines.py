@@ -31,15 +31,17 @@ class Lines:
     def __init__(self, endpoint: Endpoint, address: Address, fingerprint: str) -> None:
         self._endpoint, self._address, self._fingerprint = endpoint, address, fingerprint
 
-    def open(self, count: int) -> None:
-        """Open ``count`` more, for as many points that are about to call.
+    def have(self, count: int) -> None:
+        """See that ``count`` are open, for as many points that are about to call.
 
         Raises:
             ChannelBrokenError, HandshakeError: the relay is not there, or not what it should be.
         """
-        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix=f"{waiting.OWN_THREAD}lines") as pool:
-            for line in list(pool.map(lambda _: self._dial(), range(count))):
-                self._endpoint.listener.adopt(line)
+        missing = range(count - self._endpoint.listener.idle_lines)
+        if missing:
+            with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix=f"{waiting.OWN_THREAD}lines") as pool:
+                for line in list(pool.map(lambda _: self._dial(), missing)):
+                    self._endpoint.listener.adopt(line)
 
     def _dial(self) -> tls.TlsSocket:
         settings, endpoint = self._endpoint.settings, self._endpoint

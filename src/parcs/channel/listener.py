@@ -41,6 +41,9 @@ class Caller:
 class Listener:
     """Accepts version 2 calls on one address, and holds them for whoever claims their tickets.
 
+    Attributes:
+        idle_lines: how many connections to a relay wait for a call.
+
     Args:
         host: the address to bind; the port is chosen by the system.
         token: what callers must prove.
@@ -56,6 +59,7 @@ class Listener:
         self.address = Address(*self._sock.getsockname()[:2])
         self._arrived: dict[str, Connection] = {}
         self._lines: deque[Any] = deque()
+        self.idle_lines = 0
         self._changed = threading.Condition()
         self._selector = selectors.DefaultSelector()
         self._wake, self._woken = socket.socketpair()
@@ -88,6 +92,7 @@ class Listener:
     def adopt(self, line: Any) -> None:
         """Greet whoever comes through ``line``, a socket that is connected already, whenever that is."""
         line.setblocking(False)
+        self.idle_lines += 1
         self._lines.append(line)
         self._wake.send(b"x")
 
@@ -125,6 +130,7 @@ class Listener:
                 else:
                     self._hear(callers[key.fileobj], callers)  # type: ignore[index]  # only sockets are registered
             now = time.monotonic()
+            self.idle_lines = len(self._lines) + sum(c.until == math.inf for c in callers.values())
             for caller in [c for c in callers.values() if c.until < now]:
                 self._refuse(caller, callers, f"said nothing for {self._settings.handshake_timeout_s:g} s")
         for caller in callers.values():

@@ -366,6 +366,12 @@ class TcpChannel(base.Channel):
             self._failure = error
         return self._failure
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the peer has said goodbye, or is lost; not if this program closed it or handed it on."""
+        lost = isinstance(self._failure, errors.EndOfChannelError | errors.ChannelBrokenError)
+        return self._peer_said_bye or lost
+
     def beat(self) -> None:
         """One beat of the keeper: a sign of life if it is due, and what came while nobody received."""
         if self.connection is None or self._failure is not None:

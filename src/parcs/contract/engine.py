@@ -8,6 +8,8 @@ A program sends requests, ``{"id": 7, "do": "start", ...}``, and gets ``{"id": 7
     status    what became of points
     called    these points have called back (for timelines)
     usage     what this program has taken of its machine so far
+    lost      a point's machine does not answer
+    warm      keep so many started points of a module waiting
     waiting   this program is blocked on these channels (none: it goes on)
     report    what this program's channels carried; while tracing, each message
     result    the value the job's runner returned
@@ -31,6 +33,7 @@ SPACE_VARIABLE: Final = "PARCS_SPACE"
 SLOT_VARIABLE: Final = "PARCS_SLOT"
 FIRST_VARIABLE: Final = "PARCS_FIRST"
 NODE_VARIABLE: Final = "PARCS_NODE"
+WARM_VARIABLE: Final = "PARCS_WARM"
 CERTIFICATE_VARIABLE: Final = "PARCS_CERTIFICATE"
 TRACE_VARIABLE: Final = "PARCS_TRACE"
 QUIET_VARIABLE: Final = "PARCS_QUIET"
@@ -169,6 +172,30 @@ def parse_report(body: dict[str, Any]) -> Report:
 def ended_event(point: str, ending: Ending) -> dict[str, Any]:
     """The event that tells a creator of a point's end."""
     return {"event": "ended", "point": point, "ending": ending._asdict()}
+
+
+def take_event(name: str, call: str, environment: dict[str, str]) -> dict[str, Any]:
+    """The event that gives a warm point its name, its creator and its job."""
+    return {"event": "take", "point": name, "call": call, "environment": environment}
+
+
+def dismissed_event() -> dict[str, Any]:
+    """The event that tells a warm point that nobody will want it."""
+    return {"event": "dismissed"}
+
+
+def parse_warm(body: dict[str, Any]) -> tuple[str, int]:
+    """Read a warm request: module and count.
+
+    Raises:
+        EngineError: it makes no sense.
+    """
+    module, count = body.get("module"), body.get("count")
+    if not isinstance(module, str) or not module:
+        raise errors.EngineError("warm: 'module' should be a string")
+    if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= 10_000:
+        raise errors.EngineError(f"warm: 'count' is {count!r}; it should be from 0 to 10000")
+    return module, count
 
 
 def running_event(point: str, node: str, address: str) -> dict[str, Any]:

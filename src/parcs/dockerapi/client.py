@@ -36,8 +36,7 @@ class Docker:
 
     def __init__(self, where: str = "") -> None:
         with translated(where or "the Docker Engine"):
-            self.api = _connect(where)
-        self.url = _plain_url(where, self.api)
+            self.api, self.url = _connect(where)
 
     @property
     def host(self) -> str:
@@ -90,7 +89,7 @@ def translated(where: str) -> Iterator[None]:
         raise errors.DockerUnavailableError(
             f"no Docker Engine answers at {where}: {_shorten(error)}; is it running, and may this user use it? "
             "(try: docker info)"
-        ) from error
+        ) from None  # a dozen frames of three libraries say no more than this sentence
 
 
 def _check(response: requests.Response, path: str) -> None:
@@ -104,18 +103,21 @@ def _check(response: requests.Response, path: str) -> None:
     raise errors.DockerError(message or f"{path}: status {response.status_code}", response.status_code)
 
 
-def _connect(where: str) -> docker.APIClient:
+def _connect(where: str) -> tuple[docker.APIClient, str]:
+    """A client, and the URL it goes to."""
     if "://" in where:
-        return _client(where)
+        return _client(where), where
     if not where and os.environ.get("DOCKER_HOST"):
         keywords = docker.utils.kwargs_from_env()
-        return _client(keywords.pop("base_url"), **keywords)
+        url = keywords.pop("base_url")
+        return _client(url, **keywords), os.environ["DOCKER_HOST"]
     name = where or os.environ.get("DOCKER_CONTEXT") or None
     context = ContextAPI.get_context(name)
     if context is None:
         raise errors.DockerUnavailableError(f"there is no Docker context {name!r}; see: docker context ls")
     tls = context.TLSConfig
-    return _client(context.Host or "unix:///var/run/docker.sock", **({"tls": tls} if tls else {}))
+    url = context.Host or "unix:///var/run/docker.sock"
+    return _client(url, **({"tls": tls} if tls else {})), url
 
 
 def _client(url: str, **options: Any) -> docker.APIClient:
@@ -128,12 +130,6 @@ def _client(url: str, **options: Any) -> docker.APIClient:
         max_pool_size=_POOL,
         **options,
     )
-
-
-def _plain_url(where: str, api: docker.APIClient) -> str:
-    if "://" in where:
-        return where
-    return os.environ.get("DOCKER_HOST") or str(api.base_url)
 
 
 def _shorten(error: Exception) -> str:

@@ -265,7 +265,7 @@ class RemoteEngine(Engine):
         listener = self.endpoint.listener
         self.client.on_ended = listener.poke
         if self._lines is not None:
-            self._lines.open(count)
+            self._lines.have(count)
         answer = self.client.request(
             "start",
             module=module,
@@ -280,6 +280,11 @@ class RemoteEngine(Engine):
         begin = time.monotonic()
         try:
             if answer.get("protocol") == 1:
+                if self._lines is not None:
+                    raise errors.EngineError(
+                        f"{module} is an image of the original, which has to be called; a runner outside the "
+                        "cluster cannot do that: run it inside, with parcs run ... --on swarm"
+                    )
                 return [self._call_original(name, patience_s) for name in names]
             points = [self._await_call(name, begin, patience_s) for name in names]
             if not self.client.is_here:
@@ -292,6 +297,11 @@ class RemoteEngine(Engine):
                 if point is not None:
                     point.channel.close()
             raise
+
+    def warm(self, module: str, count: int) -> None:
+        self.client.request("warm", module=module, count=count)
+        if self._lines is not None:
+            self._lines.have(count)
 
     def _await_call(self, name: str, begin: float, patience_s: float) -> Point:
         """Wait for a point's call. In a cluster, the time it has begins when its container runs."""
@@ -358,6 +368,13 @@ class RemoteEngine(Engine):
     def node_of(self, point: str) -> str:
         """The machine a point runs on, in a cluster; empty if it is this one, or not known."""
         return self.client.nodes.get(point, "")
+
+    def report_lost(self, point: str) -> None:
+        """Tell the engine that a point's machine does not answer, so that it uses others meanwhile."""
+        try:
+            self.client.post("lost", point=point)
+        except errors.EngineError as error:
+            logger.debug("the engine was not told that %s is lost: %s", point, error)
 
     def stop_points(self, points: list[Point]) -> None:
         """End points: close their channels, and have their processes ended."""

@@ -26,8 +26,9 @@ from parcs.channel import new_token, sockets
 from parcs.contract import engine as contract
 from parcs.engine import guardian
 from parcs.engine.console import Console
-from parcs.engine.server import Answer, EngineServer, OneJob
+from parcs.engine.server import Answer, EngineServer, OneJob, Session
 from parcs.engine.space import ControlSpace
+from parcs.engine.warm import REFILL_S, WarmPool
 from parcs.model import resources as needs
 from parcs.model.lifecycle import Ending, PointEvent
 from parcs.model.settings import Settings
@@ -69,6 +70,7 @@ class PointProcess:
         self.last_lines: deque[str] = deque(maxlen=_LAST_LINES)
         self.outputs: list[Output] = []
         self.kill_at: float | None = None
+        self.pool: WarmPool | None = None
 
 
 class LocalBackend:
@@ -87,6 +89,7 @@ class LocalBackend:
         self._space, self._places, self._console, self.extra = space, places, console, extra
         self._processes: dict[str, PointProcess] = {}
         self._modules: dict[str, Module] = {}
+        self._warm: dict[str, WarmPool] = {}
         self._server: EngineServer | None = None
         self._guardian: subprocess.Popen[bytes] | None = None
         self._node = os.uname().nodename
@@ -108,45 +111,100 @@ class LocalBackend:
         )
 
     def start(self, space: ControlSpace, request: contract.Start, creator: str) -> Answer:
-        module = self._modules.get(request.module) or find.find(request.module, self._places)
-        self._modules[request.module] = module
-        if not module.command:
-            raise errors.EngineError(
-                f"{module.name} has no command for points, only a runner ({module.folder})"
-            )
+        module = self._find(request.module)
         needs.parse(request.resources, f"resources of {module.name}")
+        pool = self._warm.get(module.name)
+        if pool is not None and pool.waiting >= request.number:
+            taken = [self._take(pool, module, request, creator) for _ in range(request.number)]
+            self.server.call_later(REFILL_S, lambda: self._refill(pool))
+            return {"points": taken}
         return {"points": [self._start_one(module, request, creator) for _ in range(request.number)]}
+
+    def warm(self, space: ControlSpace, module: str, count: int) -> Answer:
+        found = self._find(module)
+        pool = self._warm.setdefault(found.name, WarmPool(found.name))
+        pool.target = count
+        while pool.surplus:
+            self._end(self._processes[pool.take().program])
+        self._refill(pool)
+        return pool.when_filled()
+
+    def _refill(self, pool: WarmPool) -> None:
+        module = self._find(pool.module)
+        for _ in range(pool.missing):
+            pool.started += 1
+            name = f"{module.name.rpartition('/')[2]}-warm-{pool.started}"
+            settings = {contract.WARM_VARIABLE: pool.module, contract.POINT_VARIABLE: name}
+            try:
+                point = self._spawn(module, name, self._environment(module, {}) | settings)
+            except OSError as error:
+                pool.fail(errors.EngineError(why_not_started(module, module.command, error)))
+                return
+            point.pool = pool
+            pool.coming += 1
+
+    def on_waiting(self, session: Session) -> None:
+        point = self._processes.get(session.program)
+        if point is not None and point.pool is not None:
+            point.pool.add(session)
+
+    def on_gone(self, session: Session) -> None:
+        for pool in self._warm.values():
+            pool.discard(session)
+
+    def _take(self, pool: WarmPool, module: Module, request: contract.Start, creator: str) -> str:
+        """Give a waiting point its name, its creator and its environment."""
+        session = pool.take()
+        record = self._space.add(module.name, module.language, creator)
+        point = self._processes.pop(session.program)
+        point.name, point.pool = record.name, None
+        self._processes[record.name] = point
+        self._space.advance(record.name, PointEvent.STARTED)
+        self.server.give(session, contract.take_event(record.name, request.call, request.environment))
+        return record.name
 
     def _start_one(self, module: Module, request: contract.Start, creator: str) -> str:
         record = self._space.add(module.name, module.language, creator)
-        environment = {
-            **os.environ,
-            **{
-                name: p.default
-                for name, p in module.parameters.items()
-                if p.default and name not in os.environ
-            },
-            **self.extra,
-            **request.environment,
+        environment = self._environment(module, request.environment) | {
             contract.CALL_VARIABLE: request.call,
             contract.POINT_VARIABLE: record.name,
         }
         try:
-            process = spawn(module, module.command, environment)
+            self._spawn(module, record.name, environment)
         except OSError as error:
             reason = why_not_started(module, module.command, error)
             self.server.on_ended(self._space, record.name, Ending(None, None, self._node, [], reason))
             return record.name
-        self.tell_guardian("add", process.pid)
-        point = PointProcess(record.name, process, _pidfd(process.pid))
-        self._processes[record.name] = point
         self._space.advance(record.name, PointEvent.STARTED)
+        return record.name
+
+    def _find(self, name: str) -> Module:
+        """The module that a program means; found once."""
+        module = self._modules.get(name) or find.find(name, self._places)
+        self._modules[name] = module
+        if not module.command:
+            raise errors.EngineError(
+                f"{module.name} has no command for points, only a runner ({module.folder})"
+            )
+        return module
+
+    def _environment(self, module: Module, given: dict[str, str]) -> dict[str, str]:
+        defaults = {
+            name: p.default for name, p in module.parameters.items() if p.default and name not in os.environ
+        }
+        return {**os.environ, **defaults, **self.extra, **given}
+
+    def _spawn(self, module: Module, name: str, environment: dict[str, str]) -> PointProcess:
+        process = spawn(module, module.command, environment)
+        self.tell_guardian("add", process.pid)
+        point = PointProcess(name, process, _pidfd(process.pid))
+        self._processes[name] = point
         for pipe, is_error in ((process.stdout, False), (process.stderr, True)):
             assert pipe is not None
             self._watch_output(point, pipe, is_error=is_error)
         if point.pidfd is not None:
             self.server.watch(point.pidfd, lambda: self._on_exit(point))
-        return record.name
+        return point
 
     def _watch_output(self, point: PointProcess, pipe: IO[bytes], *, is_error: bool) -> None:
         def take(line: str) -> None:
@@ -169,7 +227,11 @@ class LocalBackend:
 
     def stop(self, space: ControlSpace, name: str) -> None:
         point = self._processes.get(name)
-        if point is not None and point.kill_at is None:
+        if point is not None:
+            self._end(point)
+
+    def _end(self, point: PointProcess) -> None:
+        if point.kill_at is None:
             point.kill_at = time.monotonic() + _GRACE_S
             _signal_group(point, signal.SIGTERM)
 
@@ -203,6 +265,12 @@ class LocalBackend:
         del self._processes[point.name]
         lines = [] if code == 0 else list(point.last_lines)
         ending = Ending(code if code >= 0 else None, -code if code < 0 else None, self._node, lines)
+        if point.pool is not None:  # it never was anybody's
+            if point.kill_at is None:
+                point.pool.fail(
+                    errors.PointStartError(point.name, f"it was to wait, and {ending.describe()}")
+                )
+            return
         self.server.on_ended(self._space, point.name, ending, usage.ru_utime + usage.ru_stime)
 
     def tell_guardian(self, verb: str, pid: int) -> None:

@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from parcs import errors
 from parcs.channel import sockets, waiting
@@ -86,6 +86,15 @@ class Backend(Protocol):
     def stop(self, space: ControlSpace, name: str) -> None:
         """Begin to end a point."""
 
+    def warm(self, space: ControlSpace, module: str, count: int) -> Answer:
+        """Keep points waiting; answers when they do."""
+
+    def on_waiting(self, session: Session) -> None:
+        """A warm point has called, and waits."""
+
+    def on_gone(self, session: Session) -> None:
+        """A connection is over, perhaps that of a warm point."""
+
     def tick(self) -> None:
         """Some time has passed."""
 
@@ -128,7 +137,7 @@ class EngineServer:
         host, port: where to listen; port 0 is chosen by the system.
     """
 
-    roles = frozenset({"engine"})
+    roles = frozenset({"engine", "warm"})
     """What one can call this server for."""
 
     def __init__(
@@ -189,7 +198,12 @@ class EngineServer:
         self.tell(space, space.record(name).creator, contract.ended_event(name, ending))
 
     def on_session_end(self, session: Session) -> None:
-        """A program's connection is over. For servers that want to know."""
+        """A program's connection is over."""
+        self._backend.on_gone(session)
+
+    def give(self, session: Session, event: dict[str, Any]) -> None:
+        """Send an event to one connection."""
+        self._send_json(session, event)
 
     def close(self) -> None:
         """End every point, then stop serving."""
@@ -281,14 +295,18 @@ class EngineServer:
             self._drop(session)
             return
         try:
-            if not session.machine.is_done:
-                self._send(session, session.machine.receive(data))
-                data = session.machine.leftover  # nothing until the handshake is done
-            self._take(session, data)
+            self._take(session, data if session.machine.is_done else self._greet(session, data))
         except errors.ProtocolError as error:
             if session.machine.refusal:
                 self._send(session, session.machine.refusal)
             self._drop(session, str(error))
+
+    def _greet(self, session: Session, data: bytes) -> bytes:
+        """Go on with the handshake; gives what came after it."""
+        self._send(session, session.machine.receive(data))
+        if session.machine.is_done and session.role == "warm":
+            self._backend.on_waiting(session)
+        return session.machine.leftover
 
     def _take(self, session: Session, data: bytes) -> None:
         for frame in session.reader.frames(data):
@@ -327,30 +345,41 @@ class EngineServer:
             self._send_json(session, {"id": request["id"], **answer})
 
     def _perform(self, session: Session, request: dict[str, Any]) -> Answer:
-        verb, program, space = request.get("do"), session.program, self.directory.space(session.space)
-        if verb == "start":
-            return self._backend.start(space, contract.parse_start(request), program)
-        if verb == "stop":
-            for name in contract.parse_names(request):
-                if not space.record(name).state.is_final:
-                    space.advance(name, PointEvent.STOP)
-                    self._backend.stop(space, name)
-            return {}
-        if verb == "status":
-            names = contract.parse_names(request) or list(space.points)
-            return {"points": [space.record(name).to_json() for name in names]}
-        if verb == "waiting":
-            for verdict in space.set_waiting(program, contract.parse_waiting(request)):
-                event = {"event": "deadlock", "report": verdict.report, "cycle": verdict.cycle}
-                self.tell(space, verdict.program, event)
-            return {}
-        if verb == "report":
-            space.add_report(program, contract.parse_report(request))
-            return {}
-        if verb == "result":
-            space.result = request.get("value")
-            return {}
-        raise errors.EngineError(f"there is no request {verb!r}")
+        perform = _VERBS.get(str(request.get("do")))
+        if perform is None:
+            raise errors.EngineError(f"there is no request {request.get('do')!r}")
+        return perform(self, session.program, self.directory.space(session.space), request)
+
+    def _start(self, program: str, space: ControlSpace, request: dict[str, Any]) -> Answer:
+        return self._backend.start(space, contract.parse_start(request), program)
+
+    def _stop(self, program: str, space: ControlSpace, request: dict[str, Any]) -> Answer:
+        for name in contract.parse_names(request):
+            if not space.record(name).state.is_final:
+                space.advance(name, PointEvent.STOP)
+                self._backend.stop(space, name)
+        return {}
+
+    def _warm(self, program: str, space: ControlSpace, request: dict[str, Any]) -> Answer:
+        return self._backend.warm(space, *contract.parse_warm(request))
+
+    def _status(self, program: str, space: ControlSpace, request: dict[str, Any]) -> Answer:
+        names = contract.parse_names(request) or list(space.points)
+        return {"points": [space.record(name).to_json() for name in names]}
+
+    def _waiting(self, program: str, space: ControlSpace, request: dict[str, Any]) -> Answer:
+        for verdict in space.set_waiting(program, contract.parse_waiting(request)):
+            event = {"event": "deadlock", "report": verdict.report, "cycle": verdict.cycle}
+            self.tell(space, verdict.program, event)
+        return {}
+
+    def _report(self, program: str, space: ControlSpace, request: dict[str, Any]) -> Answer:
+        space.add_report(program, contract.parse_report(request))
+        return {}
+
+    def _result(self, program: str, space: ControlSpace, request: dict[str, Any]) -> Answer:
+        space.result = request.get("value")
+        return {}
 
     def tell(self, space: ControlSpace, program: str, event: dict[str, Any]) -> None:
         """Send an event to a program, if it is connected."""
@@ -396,3 +425,16 @@ class EngineServer:
             logger.warning("dropped %s: %s", session.program or "a caller", reason)
         if session.machine.is_done:
             self.on_session_end(session)
+
+
+_Perform = Callable[[EngineServer, str, ControlSpace, dict[str, Any]], Answer]
+
+_VERBS: Final[dict[str, _Perform]] = {
+    "start": EngineServer._start,
+    "stop": EngineServer._stop,
+    "warm": EngineServer._warm,
+    "status": EngineServer._status,
+    "waiting": EngineServer._waiting,
+    "report": EngineServer._report,
+    "result": EngineServer._result,
+}

@@ -34,6 +34,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 MODULE = "parcs/pool-worker"
+_REPLACE_ATTEMPTS = 3
 _RECALL_AFTER_S = 0.2
 
 
@@ -338,17 +339,27 @@ class Pool(Executor):
                 self._idle.notify_all()
 
     def _replace(self) -> None:
-        try:
-            for point in self._start_points(1):
-                self._employ(point)
-        except errors.ParcsError as error:
-            with self._lock:
-                if not self._workers:
-                    broken = errors.PoolError(
-                        f"no worker is left, and a new one could not be started: {error}"
-                    )
-                    broken.__cause__ = error
-                    self._break(broken)
+        for attempt in range(_REPLACE_ATTEMPTS):
+            try:
+                for point in self._start_points(1):
+                    self._employ(point)
+                return
+            except (
+                errors.PointError
+            ) as error:  # it died young, perhaps with its machine: once more, elsewhere
+                if attempt + 1 == _REPLACE_ATTEMPTS:
+                    self._give_up(error)
+            except errors.ParcsError as error:
+                self._give_up(error)
+                return
+
+    def _give_up(self, error: errors.ParcsError) -> None:
+        """No new worker can be had: if none is left, the pool is broken."""
+        with self._lock:
+            if not self._workers:
+                broken = errors.PoolError(f"no worker is left, and a new one could not be started: {error}")
+                broken.__cause__ = error
+                self._break(broken)
 
     def _break(self, error: errors.PoolError) -> None:
         """Nothing can be run any more; called with the lock held."""

@@ -41,7 +41,7 @@ class Receiver:
         self._has_work, self._receive, self._on_quiet = has_work, receive, on_quiet
         self._role = threading.Lock()
         self._spin = Spin()
-        self._wanted_at = 0.0
+        self._wanted_at = self._looked = 0.0
         self._is_own = self._asleep = self._over = False
         self._attention = threading.Condition(threading.Lock())
         self._selector = selectors.DefaultSelector()
@@ -128,14 +128,21 @@ class Receiver:
         return bool(self._selector.select(0))
 
     def _receive_once(self, timeout_s: float) -> None:
-        ready = self._selector.select(timeout_s)
+        ready = [key for key, _ in self._selector.select(timeout_s)]
         if not ready and timeout_s:
             self._on_quiet()
-        for key, _ in ready:
+        if time.monotonic() - self._looked > TICK_S:
+            self._looked = time.monotonic()
+            ready += [key for key in self._dead() if key not in ready]
+        for key in ready:
             if key.fileobj is self._woken:
                 self._take_in_new()
-            elif not self._receive(key.data):
+            elif not self._receive(key.data[1]):
                 self._selector.unregister(key.fileobj)
+
+    def _dead(self) -> list[selectors.SelectorKey]:
+        """Channels whose peer's machine is gone: the keeper knows, and their sockets say nothing for ever."""
+        return [key for key in self._selector.get_map().values() if key.data and key.data[0].is_over]
 
     def _take_in_new(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -143,5 +150,6 @@ class Receiver:
         while self._new:
             channel, source = self._new.popleft()
             if channel.connection is not None:
-                self._selector.register(channel.connection.sock, selectors.EVENT_READ, source)
+                watched = (channel, source)
+                self._selector.register(channel.connection.sock, selectors.EVENT_READ, watched)
                 self._receive(source)  # what came before the keeper knew that this channel is watched

@@ -44,7 +44,7 @@ class Worker(Service):
         def take_next() -> None:
             self._take_next(channel, None)
 
-        self._attached.endpoint.on_beat = lambda: self._between(channel)
+        self._attached.endpoint.on_beat.append(lambda: self._between(channel))
         try:
             while True:
                 self._run_tasks(channel)

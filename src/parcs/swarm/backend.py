@@ -25,8 +25,9 @@ from parcs.dockerapi.client import Docker
 from parcs.dockerapi.nodes import Node
 from parcs.dockerapi.services import LogLine
 from parcs.dockerapi.tasks import Task
-from parcs.engine.server import Answer, EngineServer
+from parcs.engine.server import Answer, EngineServer, Session
 from parcs.engine.space import ControlSpace
+from parcs.engine.warm import REFILL_S, WarmPool
 from parcs.image.description import Description
 from parcs.model import resources as needs
 from parcs.model.lifecycle import Ending, PointEvent, PointState, advance
@@ -45,6 +46,8 @@ _PENDING_S: Final = 1.5
 _VANISHED_S: Final = 3.0
 _HURRY_S: Final = 5.0
 _SWEEP_S: Final = 2.0
+_SUSPECT_S: Final = 30.0
+_REJOIN_S: Final = 10.0
 _KEEP_JOBS: Final = 200
 _KEEP_S: Final = 7 * 86400.0
 
@@ -115,6 +118,7 @@ class SwarmBackend:
         self._nodes: dict[str, Node] = {}
         self._fresh: deque[tuple[Job, Group, LogLine]] = deque()
         self._listeners: dict[str, list[Callable[[], None]]] = {}
+        self._suspects: dict[str, float] = {}
         self._swept = self._ticked = 0.0
         self._watcher = Watcher(docker, self._on_watched)
 
@@ -147,6 +151,9 @@ class SwarmBackend:
             _, group = self._groups[key]
             return {"points": [member.name for member in group.members.values()]}
         accepted = time.time()
+        taken = self._take_warm(job, request, creator)
+        if taken is not None:
+            return taken
         future: Future[dict[str, Any]] = Future()
         self._starts[key] = future
         future.add_done_callback(lambda _: self._starts.pop(key, None))
@@ -165,6 +172,171 @@ class SwarmBackend:
 
         self._in_background(prepared, create, future)
         return future
+
+    # --- warm points -----------------------------------------------------------------------------
+
+    def warm(self, space: ControlSpace, module: str, count: int) -> Answer:
+        """Keep points waiting for one job, which ends them too."""
+        return self.warm_for(self.jobs.of(space.identity), module, count)
+
+    def warm_for_all(self, module: str, count: int) -> Answer:
+        """Keep points waiting for every job, until told otherwise."""
+        return self.warm_for(self._everybodys(), module, count)
+
+    def _everybodys(self) -> Job:
+        job = self.jobs.by_space.get(names.WARM_SPACE)
+        if job is None:
+            job = Job("warm", "", names.OWNER_WARM, names.WARM_SPACE)
+            self.jobs.by_space[names.WARM_SPACE] = job
+        return job
+
+    def warm_for(self, job: Job, module: str, count: int) -> Answer:
+        """Have ``count`` points of a module wait for whoever asks within ``job``."""
+        pool = job.warm.setdefault(module, WarmPool(module))
+        pool.target = count
+        if count == 0:
+            for group in [g for g in job.groups.values() if g.pool is pool]:
+                self._release(job, group)
+            return {"waiting": 0}
+        self._refill(job, pool)
+        return pool.when_filled()
+
+    def _release(self, job: Job, group: Group) -> None:
+        """End the points of a warm group that nobody has taken."""
+        if any(m.taken_by is not None and not m.is_over for m in group.members.values()):
+            group.is_dropped = True  # the taken ones go on: the service goes when they have ended
+            for session in list(group.sessions):
+                self.server.give(session, contract.dismissed_event())
+        else:
+            for member in group.members.values():
+                member.is_over = True
+            self._remove(job, group)
+
+    def _refill(self, job: Job, pool: WarmPool) -> None:
+        missing = pool.missing
+        if not missing or job.is_over:
+            return
+        pool.coming += missing
+        self._watcher.hurry(_HURRY_S)
+
+        def prepared() -> tuple[Resolved, needs.Needs]:
+            resolved = job.pinned.get(pool.module) or self._resolver.resolve(pool.module)
+            request = contract.Start(pool.module, missing, "", {}, {})
+            self._preflight(request, resolved, resolved.about.needs)
+            return resolved, resolved.about.needs
+
+        def failed(future: Future[Any]) -> None:
+            error = future.exception()
+            if isinstance(error, Exception):
+                pool.coming = max(pool.coming - missing, 0)
+                pool.fail(error)
+
+        future: Future[Any] = Future()
+        future.add_done_callback(failed)
+        self._in_background(
+            prepared, lambda result: self._create_warm(job, pool, missing, result, future), future
+        )
+
+    def _create_warm(
+        self,
+        job: Job,
+        pool: WarmPool,
+        count: int,
+        result: tuple[Resolved, needs.Needs],
+        future: Future[Any],
+    ) -> None:
+        resolved, wanted = result
+        job.pinned[pool.module] = resolved
+        stem = f"{_stem(pool.module)}-warm"
+        first, pool.started = pool.started + 1, pool.started + count
+        members = [f"{stem}-{first + i}" for i in range(count)]
+        service = f"{job.name}-{stem}-{first}"[:63]
+        group = Group(
+            f"{service}-{secrets.token_hex(2)}",
+            service,
+            pool.module,
+            "warm",
+            "",
+            members,
+            resolved.about.protocol,
+        )
+        group.pool = pool
+        job.groups[group.key] = group
+        self._groups[group.key] = (job, group)
+        labels = _labels(job, group, resolved, stem, first)
+        environment = {
+            **self._environment(job),
+            **_defaults(resolved.about),
+            **spec.group_environment(stem, first, ""),
+            contract.WARM_VARIABLE: pool.module,
+        }
+        launch = spec.Launch(
+            service, resolved.image, resolved.about.command, count, environment, labels,
+            wanted.resources, wanted.placement,
+        )  # fmt: skip
+
+        def created(_: object) -> None:
+            self._follow(job, group)
+            future.set_result(None)
+
+        def failed() -> None:
+            job.groups.pop(group.key, None)
+            self._groups.pop(group.key, None)
+
+        self._in_background(lambda: self._make_service(launch), created, future, failed)
+
+    def on_waiting(self, session: Session) -> None:
+        job = self.jobs.of(session.space.hex())
+        found = job.find(session.program)
+        if found is None or found[0].pool is None or found[0].is_dropped:
+            self.server.give(session, contract.dismissed_event())
+            return
+        found[0].sessions.append(session)
+        found[0].pool.add(session)
+
+    def on_gone(self, session: Session) -> None:
+        for job in self.jobs.by_space.values():
+            for pool in job.warm.values():
+                pool.discard(session)
+
+    def _take_warm(self, job: Job, request: contract.Start, creator: str) -> Answer | None:
+        """Points that wait already, if there are enough and nothing special is asked of them."""
+        if request.resources:
+            return None
+        for owner in (job, self.jobs.by_space.get(names.WARM_SPACE)):
+            pool = owner.warm.get(request.module) if owner else None
+            if owner is not None and pool is not None and pool.waiting >= request.number:
+                taken = self._take(owner, pool, job, request, creator)
+                self.server.call_later(REFILL_S, lambda o=owner, p=pool: self._refill(o, p))  # type: ignore[misc]
+                return {"points": taken, "protocol": 2}
+        return None
+
+    def _take(self, owner: Job, pool: WarmPool, job: Job, request: contract.Start, creator: str) -> list[str]:
+        key = f"{job.name}-{request.key or secrets.token_hex(6)}"
+        stem = _stem(request.module)
+        first = job.space.next_number(stem, request.number)
+        points = [f"{stem}-{first + i}" for i in range(request.number)]
+        group = Group(key, "", request.module, "warm", creator, points, 2)
+        group.is_borrowed = True
+        environment = {**self._environment(job), **request.environment}
+        del environment[contract.NODE_VARIABLE]  # a template that only Swarm fills in
+        call = self._relay if request.call == "relay" else request.call
+        for slot, name in enumerate(points, 1):
+            session = pool.take()
+            found = owner.find(session.program)
+            assert found is not None
+            lender, member = found
+            lender.sessions.remove(session)
+            group.members[slot] = member
+            member.name, member.taken_by = name, (job, group)
+            member.stages = {"accepted": time.time()}
+            group.language = lender.language
+            job.space.add_named(name, request.module, lender.language, creator)
+            job.space.advance(name, PointEvent.STARTED)
+            self.server.give(session, contract.take_event(name, call, environment))
+            self.server.tell(job.space, creator, contract.running_event(name, member.node, member.address))
+        job.groups[key] = group
+        return points
 
     def _preflight(self, request: contract.Start, resolved: Resolved, wanted: needs.Needs) -> None:
         """Refuse at once what cannot work; on a thread of the pool."""
@@ -191,7 +363,7 @@ class SwarmBackend:
         """Name the points and make their service; begins on the server's thread."""
         resolved, wanted = result
         about = resolved.about
-        stem = request.module.partition("@")[0].rpartition("/")[2].partition(":")[0]
+        stem = _stem(request.module)
         first = job.space.next_number(stem, request.number)
         records = [
             job.space.add_named(f"{stem}-{first + i}", request.module, about.language, creator)
@@ -206,21 +378,7 @@ class SwarmBackend:
             member.stages["accepted"] = accepted
         job.groups[key] = group
         self._groups[key] = (job, group)
-        labels = {
-            names.JOB: job.space.identity,
-            names.KIND: names.POINTS_KIND,
-            names.NAME: job.name,
-            names.OWNER: job.owner,
-            names.GROUP: key,
-            names.MODULE: request.module,
-            names.LAUNCHER: launcher,
-            names.CREATOR: creator,
-            names.STEM: stem,
-            names.FIRST: str(first),
-            names.COUNT: str(request.number),
-            names.LANGUAGE: about.language,
-            names.PROTOCOL: str(about.protocol),
-        }
+        labels = _labels(job, group, resolved, stem, first)
         environment = {
             **self._environment(job),
             **_defaults(about),
@@ -248,7 +406,27 @@ class SwarmBackend:
 
         self._in_background(lambda: self._make_service(launch), created, future, failed)
 
+    def suspect(self, job: Job, point: str) -> None:
+        """A program says that a point's machine does not answer: others are used for a while."""
+        found = job.find(point)
+        node = next((n for n in self._nodes.values() if found and n.name == found[1].node), None)
+        if node is not None:
+            logger.warning("%s does not answer; new points go elsewhere for %.0f s", node.name, _SUSPECT_S)
+            self._suspects[node.id] = time.monotonic() + _SUSPECT_S
+
+    def _avoiding(self, placement: needs.Placement) -> needs.Placement:
+        """Where points may go, less the machines that have just been lost: Swarm needs longer to notice."""
+        now = time.monotonic()
+        avoided = {node for node, until in self._suspects.items() if until > now}
+        left = [node for node in self._nodes.values() if node.is_usable and node.id not in avoided]
+        if not avoided or not left:
+            return placement
+        return placement._replace(
+            constraints=(*placement.constraints, *(f"node.id!={node}" for node in sorted(avoided)))
+        )
+
     def _make_service(self, launch: spec.Launch) -> None:
+        launch = launch._replace(placement=self._avoiding(launch.placement))
         try:
             services.create(
                 self._docker,
@@ -385,6 +563,8 @@ class SwarmBackend:
     def _finish(self, job: Job) -> None:
         """The runner is over: so is all it started."""
         job.ended_at = time.time()
+        for pool in job.warm.values():
+            pool.target = 0
         for group in job.groups.values():
             for member in group.members.values():
                 record = job.space.points.get(member.name)
@@ -440,7 +620,7 @@ class SwarmBackend:
 
     def _remove(self, job: Job, group: Group) -> None:
         """Remove a group's service, once its last lines have been read."""
-        if group.is_removed:
+        if group.is_removed or group.is_borrowed:
             return
         group.is_removed = True
 
@@ -479,7 +659,8 @@ class SwarmBackend:
                 continue
             seen.add((group.key, task.slot))
             if not member.is_over:
-                self._observe(job, group, member, task)
+                whose, within = member.taken_by or (job, group)
+                self._observe(whose, within, member, task)
                 is_starting = is_starting or member.state not in ("running", "complete", "failed")
         for job, group in list(self._groups.values()):
             is_old = asked_at - _VANISHED_S > group.seen_at
@@ -487,7 +668,8 @@ class SwarmBackend:
                 if member.is_over or (group.key, slot) in seen:
                     continue
                 if group.is_removed or is_old:
-                    self._end_member(job, group, member, _vanished(member))
+                    whose, within = member.taken_by or (job, group)
+                    self._end_member(whose, within, member, _vanished(member))
             if any((group.key, slot) in seen for slot in group.members):
                 group.seen_at = asked_at
         if is_starting:
@@ -517,7 +699,10 @@ class SwarmBackend:
                 job.runner.state = advance(job.runner.state, PointEvent.STARTED)
             self.changed(job)
             return
-        if job.space.points[member.name].state is PointState.STARTING:
+        record = job.space.points.get(member.name)
+        if record is None:
+            return  # a warm point that nobody has taken yet
+        if record.state is PointState.STARTING:
             job.space.advance(member.name, PointEvent.STARTED)
         event = contract.running_event(member.name, member.node, member.address)
         self.server.tell(job.space, group.creator, event)
@@ -538,11 +723,13 @@ class SwarmBackend:
             self._end_member(job, group, member, ending)
             return
 
+        lender = self._groups[member.group][1]
+
         def work() -> None:
-            lines = logs.read(self._docker, group.service)
+            lines = logs.read(self._docker, lender.service)
 
             def finish() -> None:
-                self._complete_lines(job, group, lines)
+                self._complete_lines(job, lender, lines)
                 last = [] if ending.is_clean else job.last_lines(member.name)
                 self._end_member(job, group, member, ending._replace(last_lines=last))
 
@@ -554,6 +741,8 @@ class SwarmBackend:
         member.is_over = True
         if group is job.runner_group:
             self._end_runner(job, group, ending)
+        elif group.pool is not None:
+            self._on_warm_end(job, group, member, ending)
         else:
             record = job.space.points.get(member.name)
             if record is not None and not record.state.is_final:
@@ -561,9 +750,17 @@ class SwarmBackend:
                     job.space.advance(member.name, PointEvent.STARTED)
                 usage = job.usage.get(member.name)
                 self.server.on_ended(job.space, member.name, ending, usage[0] if usage else 0.0)
-        if group.is_over:
-            self._remove(job, group)
+        for whose, within in {(job, group), self._groups.get(member.group, (job, group))}:
+            if within.is_over and not within.is_borrowed:
+                self._remove(whose, within)
         self.changed(job)
+
+    def _on_warm_end(self, job: Job, group: Group, member: Member, ending: Ending) -> None:
+        """A warm point ended before anybody took it."""
+        if group.pool is not None and not group.is_dropped and not ending.is_clean:
+            why = f"a point of {group.module} that was to wait {ending.describe()}"
+            group.pool.coming = 0
+            group.pool.fail(errors.EngineError(why))
 
     def _end_runner(self, job: Job, group: Group, ending: Ending) -> None:
         assert job.runner is not None
@@ -599,8 +796,9 @@ class SwarmBackend:
             if member is None:
                 group.early.append(line)  # its task has not been seen yet
                 continue
-            self._add_line(job, group, member, line)
-            changed[job.space.identity] = job
+            whose = member.taken_by[0] if member.taken_by else job
+            self._add_line(whose, group, member, line)
+            changed[whose.space.identity] = whose
         for job in changed.values():
             self.changed(job)
 
@@ -622,10 +820,11 @@ class SwarmBackend:
         self._take_lines()
         for member in group.members.values():
             if member.task in lines and not member.is_read:
+                whose = member.taken_by[0] if member.taken_by else job
                 for line in lines[member.task][member.lines_seen :]:
-                    self._keep_line(job, member, line)
+                    self._keep_line(whose, member, line)
                 member.is_read = member.is_over
-        self.changed(job)
+                self.changed(whose)
 
     # --- time passes -----------------------------------------------------------------------------
 
@@ -703,7 +902,8 @@ class SwarmBackend:
                 owner = labels.get(names.OWNER, names.OWNER_CLUSTER)
                 job = Job(labels.get(names.NAME, space), labels.get(names.MODULE, ""), owner, space)
                 self.jobs.by_space[space] = job
-                if owner == names.OWNER_OUTSIDE or labels.get(names.KIND) != names.RUNNER_KIND:
+                is_runner = labels.get(names.KIND) == names.RUNNER_KIND
+                if owner == names.OWNER_OUTSIDE or (owner == names.OWNER_CLUSTER and not is_runner):
                     job.absent_since = time.monotonic()
             self._recover_group(job, service)
         self.jobs.recovering = False
@@ -726,12 +926,47 @@ class SwarmBackend:
         self._groups[group.key] = (job, group)
         if is_runner:
             job.runner_group = group
+        elif group.launcher == "warm":
+            self._recover_pool(job, group)
         else:
             job.groups[group.key] = group
             for name in members:
                 job.space.add_named(name, group.module, labels.get(names.LANGUAGE, ""), group.creator)
             job.space.next_number(stem, max(0, first + count - 1 - job.space.last_number(stem)))
         self._follow(job, group)
+
+    def _recover_pool(self, job: Job, group: Group) -> None:
+        """Warm points call again by themselves; those that were taken do not, and others take their place."""
+        pool = job.warm.setdefault(group.module, WarmPool(group.module))
+        job.groups[group.key], group.pool = group, pool
+        pool.target += len(group.members)
+        last = max(int(m.name.rpartition("-")[2]) for m in group.members.values())
+        pool.started = max(pool.started, last)
+        self.server.call_later(_REJOIN_S, lambda: self._refill(job, pool))
+
+
+def _stem(module: str) -> str:
+    """What points of a module are called, before their number."""
+    return module.partition("@")[0].rpartition("/")[2].partition(":")[0]
+
+
+def _labels(job: Job, group: Group, resolved: Resolved, stem: str, first: int) -> dict[str, str]:
+    """All that `_recover_group` needs to know a group again."""
+    return {
+        names.JOB: job.space.identity,
+        names.KIND: names.POINTS_KIND,
+        names.NAME: job.name,
+        names.OWNER: job.owner,
+        names.GROUP: group.key,
+        names.MODULE: group.module,
+        names.LAUNCHER: group.launcher,
+        names.CREATOR: group.creator,
+        names.STEM: stem,
+        names.FIRST: str(first),
+        names.COUNT: str(len(group.members)),
+        names.LANGUAGE: resolved.about.language,
+        names.PROTOCOL: str(resolved.about.protocol),
+    }
 
 
 def _defaults(about: Description) -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from parcs.contract.engine import RUNNER
 from parcs.engine.space import ControlSpace, PointRecord
+from parcs.engine.warm import WarmPool
 from parcs.swarm import names
 
 _MOST_LINES: Final = 100_000
@@ -42,16 +43,22 @@ class Line(NamedTuple):
 
 
 class Member:
-    """One point (or the runner) as a task of Swarm."""
+    """One point (or the runner) as a task of Swarm.
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    Attributes:
+        group: the key of the group whose service it is one of.
+        taken_by: the job and group of a warm point that was taken; its service stays the warm one.
+    """
+
+    def __init__(self, name: str, group: str) -> None:
+        self.name, self.group = name, group
         self.task = self.node = self.address = ""
         self.state = "new"
         self.stages: dict[str, float] = {}
         self.is_over = False
         self.lines_seen = 0
         self.is_read = False
+        self.taken_by: tuple[Job, Group] | None = None
 
     def observe(self, state: str, at: float) -> None:
         """Swarm says: the task has been in ``state`` since ``at``."""
@@ -66,6 +73,9 @@ class Group:
 
     Attributes:
         key: the value of its label; also what makes repeating a request harmless.
+        service: its name; that of the warm points' service where they were taken.
+        is_borrowed: its members belong to the service of a warm group, which is removed with that.
+        pool: whose points these are, while they wait.
         stopping_at: when the service is to be removed whatever its points do; None while it is wanted.
     """
 
@@ -81,9 +91,14 @@ class Group:
     ) -> None:
         self.key, self.service, self.module, self.launcher = key, service, module, launcher
         self.creator, self.protocol = creator, protocol
-        self.members = {slot: Member(name) for slot, name in enumerate(members, 1)}
+        self.members = {slot: Member(name, key) for slot, name in enumerate(members, 1)}
+        self.language = ""
+        self.is_dropped = False
+        self.sessions: list[Any] = []
         self.stopping_at: float | None = None
         self.seen_at = time.monotonic()
+        self.is_borrowed = False
+        self.pool: WarmPool | None = None
         self.is_removed = False
         self.early: list[Any] = []
 
@@ -119,6 +134,7 @@ class Job:
         self.absent_since: float | None = None
         self.usage: dict[str, tuple[float, int]] = {}
         self.pinned: dict[str, Any] = {}
+        self.warm: dict[str, WarmPool] = {}
         self.lines: deque[Line] = deque(maxlen=_MOST_LINES)
         self._last_line = 0
 

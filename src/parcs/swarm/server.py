@@ -7,6 +7,7 @@ Programs of a job may do what any program may. Operators (people who may adminis
     run       run a module's runner in the cluster
     jobs, ps  the jobs; the points of one
     logs      lines of output after a number, waiting for them a while
+    warm      keep points of a module waiting for every job
     halt      stop a job
     forget    remove an ended job from the list
     sweep     remove what is left of jobs that are gone
@@ -21,7 +22,7 @@ from concurrent.futures import Future
 from typing import Any, Final
 
 from parcs import errors
-from parcs.contract.engine import NODE_VARIABLE, RUNNER
+from parcs.contract.engine import NODE_VARIABLE, RUNNER, parse_warm
 from parcs.engine.server import Answer, EngineServer, Session
 from parcs.swarm import names
 from parcs.swarm.backend import Jobs, SwarmBackend
@@ -49,6 +50,9 @@ class SwarmServer(EngineServer):
                 found = job.find(str(name))
                 if found is not None:
                     found[1].stages.setdefault("called", time.time())
+            return {}
+        if verb == "lost":
+            self._backend.suspect(job, str(request.get("point", "")))
             return {}
         if verb == "usage":
             job.usage[session.program] = (float(request.get("cpu_s", 0)), int(request.get("memory", 0)))
@@ -82,10 +86,14 @@ class SwarmServer(EngineServer):
         return self._backend.run(str(request.get("module", "")), environment, resources)
 
     def _jobs(self, request: dict[str, Any]) -> Answer:
-        return {"jobs": [job.to_json() for job in self.directory.by_space.values()]}
+        jobs = [job for job in self.directory.by_space.values() if job.owner != names.OWNER_WARM]
+        return {"jobs": [job.to_json() for job in jobs]}
 
     def _sweep(self, request: dict[str, Any]) -> Answer:
         return self._backend.sweep()
+
+    def _warm_for_all(self, request: dict[str, Any]) -> Answer:
+        return self._backend.warm_for_all(*parse_warm(request))
 
     def _ps(self, job: Job, request: dict[str, Any]) -> Answer:
         summary = job.space.summary() if job.space.reports else None
@@ -130,6 +138,7 @@ class SwarmServer(EngineServer):
 
     def on_session_end(self, session: Session) -> None:
         """A runner that goes without a goodbye is looked for; one outside that says goodbye has ended."""
+        super().on_session_end(session)
         self._backend.hurry()
         job = self.directory.by_space.get(session.space.hex())
         if job is None or job.is_over or session.program != RUNNER:
@@ -146,6 +155,7 @@ _FOR_PEOPLE: Final[dict[str, Callable[[SwarmServer, dict[str, Any]], Answer]]] =
     "run": SwarmServer._run_job,
     "jobs": SwarmServer._jobs,
     "sweep": SwarmServer._sweep,
+    "warm": SwarmServer._warm_for_all,
 }
 _FOR_ONE_JOB: Final[dict[str, Callable[[SwarmServer, Job, dict[str, Any]], Answer]]] = {
     "ps": SwarmServer._ps,
