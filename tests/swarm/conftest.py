@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conftest import wait_until
 
 from parcs import errors
 from parcs.dockerapi import services
 from parcs.dockerapi.client import Docker
 from parcs.engine.client import RemoteEngine
 from parcs.lab import Lab, Plan, system
+from parcs.model.settings import Settings
 from parcs.swarm import deploy, names
 from parcs.swarm.remote import Remote
-from parcs.model.settings import Settings
-from tests.conftest import wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -104,7 +104,7 @@ class Cluster:
         """What the engine server printed."""
         return subprocess.run(
             ["docker", "--host", self.lab.url, "service", "logs", names.ENGINE],
-            capture_output=True, text=True, check=False,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
         ).stdout  # fmt: skip
 
     def wait_clean(self, timeout_s: float = 15.0) -> None:

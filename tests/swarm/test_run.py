@@ -73,7 +73,10 @@ def test_an_interrupt_stops_the_job(cluster: Cluster) -> None:
 
 
 def test_usage_of_points_is_known(cluster: Cluster, module: Make) -> None:
-    service = "from parcs.server import Service, serve\nclass S(Service):\n    def run(self):\n        self.recv()\nserve(S())\n"
+    service = (
+        "from parcs.server import Service, serve\nclass S(Service):\n    def run(self):\n"
+        "        self.recv()\nserve(S())\n"
+    )
     runner = (
         "import time\nfrom parcs.server import Runner, serve\nclass R(Runner):\n    def run(self):\n"
         "        p = self.engine.run('idle')\n        time.sleep(9)\n        p.send(1)\nserve(R())\n"

@@ -36,7 +36,7 @@ def dial(
     """
     sock: Any
     if address.scheme == "tls":
-        sock = tls.dial(address, fingerprint, tls.ENGINE, settings.handshake_timeout_s)
+        sock = tls.dial(address, fingerprint, tls.ENGINE, settings.connect_timeout_s)
     else:
         sock = _connect(address, settings)
     machine = DialerV2(token, hello, new_nonce(space))
@@ -80,7 +80,7 @@ def _version1(
 
 def _connect(address: Address, settings: Settings) -> socket.socket:
     try:
-        sock = socket.create_connection((address.host, address.port), timeout=settings.handshake_timeout_s)
+        sock = socket.create_connection((address.host, address.port), timeout=settings.connect_timeout_s)
     except OSError as error:
         raise errors.ChannelBrokenError(f"cannot reach {address}: {error}") from error
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -45,7 +45,7 @@ class Lines:
 
     def _dial(self) -> tls.TlsSocket:
         settings, endpoint = self._endpoint.settings, self._endpoint
-        line = tls.dial(self._address, self._fingerprint, tls.LINE, settings.handshake_timeout_s)
+        line = tls.dial(self._address, self._fingerprint, tls.LINE, settings.connect_timeout_s)
         hello = endpoint.hello("line", "")
         machine = DialerV2(endpoint.token, hello, new_nonce(endpoint.space))
         greet(line, machine, settings, str(self._address))  # type: ignore[arg-type]  # as much socket as it needs

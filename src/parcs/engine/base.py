@@ -68,6 +68,11 @@ class Engine(ABC):
 
     @property
     @abstractmethod
+    def is_here(self) -> bool:
+        """Whether its points run on this machine, and so see its files."""
+
+    @property
+    @abstractmethod
     def points(self) -> list[Point]:
         """The points started here and not yet shut down."""
 

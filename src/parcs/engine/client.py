@@ -248,6 +248,10 @@ class RemoteEngine(Engine):
         return self._endpoint
 
     @property
+    def is_here(self) -> bool:
+        return self.client.is_here
+
+    @property
     def points(self) -> list[Point]:
         return list(self._points.values())
 

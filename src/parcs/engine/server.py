@@ -190,7 +190,7 @@ class EngineServer:
     def _call(self) -> None:
         self._woken.recv(4096)
         while self._calls:
-            self._calls.popleft()()
+            self._guard(self._calls.popleft())
 
     def on_ended(self, space: ControlSpace, name: str, ending: Ending, cpu_s: float = 0.0) -> None:
         """The backend says: a point is over."""
@@ -228,14 +228,8 @@ class EngineServer:
     def serve_once(self, timeout_s: float) -> None:
         """Serve whatever is ready, waiting at most ``timeout_s``; on the server's thread only."""
         for key, events in self._selector.select(timeout_s):
-            if isinstance(key.data, Session):
-                if events & selectors.EVENT_WRITE:
-                    self._flush(key.data)
-                if events & selectors.EVENT_READ:
-                    self._hear(key.data)
-            else:
-                key.data()
-        self._backend.tick()
+            self._guard(lambda key=key, events=events: self._serve(key, events))  # type: ignore[misc]
+        self._guard(self._backend.tick)
         now = time.monotonic()
         if now - self._looked < _TICK_S:
             return
@@ -243,12 +237,28 @@ class EngineServer:
         due = [function for at, function in self._later if at <= now]
         self._later = [entry for entry in self._later if entry[0] > now]
         for function in due:
-            function()
+            self._guard(function)
         for session in list(self._sessions.values()):
             if session.machine.is_done:
                 self._keep(session, now)
             elif session.until < now:
                 self._drop(session, "said nothing in time")
+
+    def _serve(self, key: selectors.SelectorKey, events: int) -> None:
+        if not isinstance(key.data, Session):
+            key.data()
+            return
+        if events & selectors.EVENT_WRITE:
+            self._flush(key.data)
+        if events & selectors.EVENT_READ:
+            self._hear(key.data)
+
+    def _guard(self, work: Callable[[], object]) -> None:
+        """A mistake of ours in one place ends nothing but what it happened in: others depend on this thread."""
+        try:
+            work()
+        except Exception:
+            logger.exception("the engine server made a mistake, and goes on")
 
     def _keep(self, session: Session, now: float) -> None:
         """Show a sign of life, and look for the peer's."""
@@ -322,6 +332,11 @@ class EngineServer:
             answer = self._perform(session, request)
         except errors.ParcsError as error:
             self._send_answer(session, request, {"error": contract.error_to_json(error)})
+            return
+        except Exception as error:
+            logger.exception("a request failed: %s", request.get("do"))
+            told = errors.EngineError(f"the engine failed at {request.get('do')!r}: {error!r}")
+            self._send_answer(session, request, {"error": contract.error_to_json(told)})
             return
         if isinstance(answer, Future):
             answer.add_done_callback(

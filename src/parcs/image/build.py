@@ -99,7 +99,9 @@ class Builder:
                 "with ARG BASE"
             )
         else:
-            context.add("Dockerfile", (_HERE / "module" / "Dockerfile").read_bytes())
+            words = [description.portable(word) for word in module.command or module.main]
+            text = (_HERE / "module" / "Dockerfile").read_text() + f"CMD {json.dumps(words)}\n"
+            context.add("Dockerfile", text.encode())
             context.add_folder(
                 "site", site.folder(_requirements(module.folder), base.python, base.architecture)
             )

@@ -39,8 +39,8 @@ def labels_of(module: Module) -> dict[str, str]:
                 "name": module.name,
                 "description": module.description,
                 "language": module.language or "python",
-                "command": [_portable(word) for word in module.command],
-                "runner": [_portable(word) for word in module.runner],
+                "command": [portable(word) for word in module.command],
+                "runner": [portable(word) for word in module.runner],
                 "resources": module.needs.to_json(),
                 "parameters": {
                     p.name: {"type": p.type, "default": p.default, "help": p.help}
@@ -82,6 +82,6 @@ def read(labels: dict[str, str] | None) -> Description:
         return Description()
 
 
-def _portable(word: str) -> str:
+def portable(word: str) -> str:
     """The interpreter by its name, not by its place on this machine."""
     return "python3" if word == sys.executable else word

@@ -79,7 +79,7 @@ class Node:
             f"--cgroup-parent=/{self._cgroup}",
             "--log-driver=json-file",
             f"--config-file={configuration}",
-            *(f"--node-generic-resource=gpu={self.name}-gpu{i}" for i in range(self._gpus)),
+            *([f"--node-generic-resource=gpu={self._gpus}"] if self._gpus else []),
         ]
         script = (
             # a /run of its own, so that its socket is where every Docker machine has it
@@ -129,7 +129,7 @@ class Node:
         pid = self._engine()
         if pid is not None:
             system.end([pid], signal.SIGTERM)
-            system.wait_until(lambda: not Path(f"/proc/{pid}").exists(), _READY_S, f"the end of {self.name}")
+            system.wait_until(lambda: not system.is_running(pid), _READY_S, f"the end of {self.name}")
 
     def remove(self) -> None:
         """End it and delete what belongs to it."""
@@ -149,7 +149,7 @@ class Node:
             pid = int(self._pid_file.read_text())
         except (OSError, ValueError):
             return None
-        return pid if Path(f"/proc/{pid}").exists() else None
+        return pid if system.is_running(pid) else None
 
     def _processes(self) -> list[int]:
         """The engine, everything it started in its mount namespace, and all containers' processes."""

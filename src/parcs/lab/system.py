@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from parcs import errors
@@ -21,6 +21,7 @@ _TOOLS = {
     "docker-registry": "docker-registry",
     "dnsmasq": "dnsmasq-base",
     "nsenter": "util-linux",
+    "setsid": "util-linux",
     "unshare": "util-linux",
     "debootstrap": "debootstrap",
 }
@@ -62,12 +63,20 @@ def run(*words: str, is_checked: bool = True) -> str:
     return done.stdout
 
 
-def start(words: list[str], log: Path) -> int:
-    """Start a program that outlives this one, its output in ``log``; returns its process id."""
+def start(words: Sequence[str], log: Path) -> None:
+    """Start a program that outlives this one and is no child of it, its output in ``log``."""
     with log.open("ab") as file:
-        return subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
-        ).pid
+        subprocess.run(
+            ["setsid", "--fork", *words], check=True, stdin=subprocess.DEVNULL, stdout=file, stderr=file
+        )
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there, and not only waits for its parent to notice its end."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
 
 
 def in_network(namespace: str, words: Iterable[str]) -> list[str]:

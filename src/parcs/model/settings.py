@@ -44,6 +44,7 @@ class Settings(NamedTuple):
     host_silence_s: float = 4.0
     start_timeout_s: float = 60.0
     handshake_timeout_s: float = 10.0
+    connect_timeout_s: float = 5.0
 
 
 def parse_size(text: str, what: str) -> int:

@@ -27,6 +27,7 @@ from parcs.contract.engine import QUIET_VARIABLE
 from parcs.engine.base import Engine
 from parcs.point import Point
 from parcs.pool import mapping, messages
+from parcs.pool.by_value import OwnModules
 from parcs.pool.pace import Pace
 from parcs.pool.receiver import Receiver
 
@@ -120,6 +121,7 @@ class Pool(Executor):
         self._retries = retries
         self._engine = _connect() if engine is None else engine
         self._owns_engine = engine is None
+        self._own_modules = None if self._engine.is_here else OwnModules()
         self._lock = threading.RLock()
         self._idle = threading.Condition(self._lock)
         self._pending: deque[_Task] = deque()
@@ -148,7 +150,8 @@ class Pool(Executor):
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Have a worker call ``fn(*args, **kwargs)``.
 
-        Functions and arguments go by cloudpickle: lambdas, closures and what ``__main__`` defines work.
+        Functions and arguments go by cloudpickle: lambdas, closures and what ``__main__`` defines work;
+        to a cluster, modules of one's own go along, while installed ones have to be in the workers' image.
         """
         future: _Future[T] = _Future(self._receiver)
         task = _Task(next(self._numbers), fn, args, kwargs, future)
@@ -231,6 +234,8 @@ class Pool(Executor):
         return self._engine.run_all(MODULE, count, environment={QUIET_VARIABLE: "1"})
 
     def _employ(self, point: Point) -> None:
+        if self._own_modules is not None:
+            self._own_modules.register()  # for the initializer
         messages.send(point.channel, self._setup)
         worker = _Worker(point)
         with self._lock:
@@ -417,6 +422,8 @@ class Pool(Executor):
     def _give(self, worker: _Worker, tasks: list[_Task]) -> None:
         functions: dict[int, Callable[..., Any]] = {}
         calls = []
+        if self._own_modules is not None:
+            self._own_modules.register()
         for task in tasks:
             key = self._key(task.function)
             if key not in worker.known:

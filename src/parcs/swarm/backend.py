@@ -649,6 +649,11 @@ class SwarmBackend:
         self.server.call_soon(lambda: self._take_watched(found, machines, asked_at))
 
     def _take_watched(self, found: list[Task], machines: list[Node], asked_at: float) -> None:
+        for node in machines:
+            before = self._nodes.get(node.id)
+            if before is not None and before.state != "ready" and node.state == "ready":
+                # Its containers' network needs up to half a minute more than the node itself.
+                self._suspects[node.id] = time.monotonic() + _SUSPECT_S
         self._nodes = {node.id: node for node in machines}
         seen: set[tuple[str, int]] = set()
         is_starting = False
@@ -876,8 +881,11 @@ class SwarmBackend:
         removed = []
         for service in found:
             job = self.jobs.by_space.get(service.labels.get(names.JOB, ""))
-            age = time.time() - tasks.parse_time(service.created_at)
-            if age > _SWEEP_S and (job is None or job.is_over):
+            is_young = time.time() - tasks.parse_time(service.created_at) < _SWEEP_S
+            is_needed = job is not None and (
+                not job.is_over or time.time() - (job.ended_at or 0.0) < _SWEEP_S
+            )
+            if not is_young and not is_needed:
                 logger.warning("%s is left over from a job that is gone; it is removed", service.name)
                 self._workers.submit(self._remove_stray, service.id)
                 removed.append(service.name)

@@ -172,7 +172,7 @@ class Job:
         for group in [*self.groups.values(), *([self.runner_group] if self.runner_group else [])]:
             member = group.member(point)
             if member is not None:
-                return group, member
+                return (member.taken_by[1] if member.taken_by else group), member
         return None
 
     def to_json(self) -> dict[str, Any]:
@@ -195,6 +195,8 @@ class Job:
         """Rows of ``parcs ps``: the runner first."""
         rows = [self._row(self.runner, self.runner_group)] if self.runner and self.runner_group else []
         for group in self.groups.values():
+            if group.pool is not None:
+                continue  # they wait; those that were taken are in groups of their own
             rows += [
                 self._row(self.space.points[member.name], group)
                 for member in group.members.values()
