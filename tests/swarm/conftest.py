@@ -37,12 +37,18 @@ class Cluster:
         self.lab = lab
         self.environment = {
             **os.environ,
-            "DOCKER_HOST": lab.url,
+            "DOCKER_HOST": lab.nodes[0].url,
             "PARCS_REGISTRY": lab.registry,
             "PYTHONUNBUFFERED": "1",
         }
+        if lab.plan.password:
+            self.environment["DOCKER_CONFIG"] = str(lab.docker_config)
         for name in ("PARCS_ENGINE", "PARCS_TOKEN", "LEADER_URL"):
             self.environment.pop(name, None)
+
+    def use(self, manager: str) -> None:
+        """Ask this manager from now on."""
+        self.environment["DOCKER_HOST"] = self.lab.node(manager).url
 
     @property
     def docker(self) -> Docker:
@@ -130,7 +136,8 @@ class Cluster:
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     """Three nodes, one a manager, each with two pretended GPUs."""
-    yield from _lab(f"t{os.getpid() % 1_000_000}", Plan(nodes=3, managers=1, gpus=2))
+    known = os.environ.get("PARCS_TEST_LAB")
+    yield from [Lab.find(known)] if known else new_lab("t", Plan(nodes=3, managers=1, gpus=2))
 
 
 @pytest.fixture(scope="session")
@@ -141,18 +148,15 @@ def cluster(lab: Lab) -> Cluster:
     return made
 
 
-def _lab(name: str, plan: Plan) -> Iterator[Lab]:
+def new_lab(letter: str, plan: Plan) -> Iterator[Lab]:
+    """A lab of the tests' own, taken down at the end."""
     try:
         system.check()
     except errors.LabError as error:
         if os.environ.get("CI"):
             raise
         pytest.skip(str(error))
-    known = os.environ.get("PARCS_TEST_LAB")
-    if known:
-        yield Lab.find(known)
-        return
-    made = Lab.up(name, plan, print)
+    made = Lab.up(f"{letter}{os.getpid() % 1_000_000}", plan, print)
     try:
         yield made
     finally:

@@ -35,7 +35,9 @@ def up(
     lab = Lab.up(name, Plan(nodes, managers, gpus, password), lambda line: print(line, file=sys.stderr))
     print(f"export DOCKER_HOST={lab.url}")
     print(f"export PARCS_REGISTRY={lab.registry}")
-    print("set these two, then: parcs run factor --on swarm", file=sys.stderr)
+    if password:
+        print(f"export DOCKER_CONFIG={lab.docker_config}")
+    print("set these, then: parcs run factor --on swarm", file=sys.stderr)
 
 
 @app.command()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import time
 from typing import Any
 
 from parcs import errors
 from parcs.dockerapi.client import Docker
 
+_KNOWN_S = 10.0
 _CANDIDATES = [f"10.{second}.0.0/16" for second in range(201, 255)]
 """Room for 65,000 addresses each, away from the pools that Docker itself takes from."""
 
@@ -34,12 +36,23 @@ def ensure_overlay(docker: Docker, name: str) -> dict[str, Any]:
         except errors.DockerError as error:
             if error.status != 409:  # somebody else made it in this moment
                 raise
-        found = inspect(docker, name)
+        found = _wait_for(docker, name)
     if found is None or found.get("Driver") != "overlay":
         raise errors.SwarmError(
             f"a network called {name!r} exists and is no overlay of the Swarm: docker network rm {name}"
         )
     return found
+
+
+def _wait_for(docker: Docker, name: str) -> dict[str, Any] | None:
+    """A network just made: it is known, and has its driver and addresses, a moment later."""
+    deadline = time.monotonic() + _KNOWN_S
+    while True:
+        found = inspect(docker, name)
+        is_whole = found is not None and found.get("Driver") and subnets(found)
+        if is_whole or time.monotonic() > deadline:
+            return found
+        time.sleep(0.05)
 
 
 def inspect(docker: Docker, name: str) -> dict[str, Any] | None:

@@ -51,6 +51,11 @@ class Lab:
         return self.network.registry
 
     @property
+    def docker_config(self) -> Path:
+        """A configuration for the docker command, with the registry's user and password if it wants them."""
+        return self.folder / "docker"
+
+    @property
     def url(self) -> str:
         """A manager's Docker Engine."""
         return next((node for node in self.nodes[: self.plan.managers] if node.is_up()), self.nodes[0]).url
@@ -253,8 +258,9 @@ class Lab:
         first, name = self.nodes[0], f"{self.registry}/{BASE}"
         first.docker("import", "--change", 'CMD ["python3"]', str(image), name)
         if self.plan.password:
-            first.docker("login", "--username", "parcs", "--password", self.plan.password, self.registry)
-        first.docker("push", "--quiet", name)
+            login = ("login", "--username", "parcs", "--password", self.plan.password)
+            first.docker("--config", str(self.docker_config), *login, self.registry)
+        first.docker("--config", str(self.docker_config), "push", "--quiet", name)
 
     def _sweep(self) -> None:
         """Remove whatever of it is there."""
