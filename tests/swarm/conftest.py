@@ -188,3 +188,10 @@ def nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
     if "cluster" in request.fixturenames:
         cluster: Cluster = request.getfixturevalue("cluster")
         cluster.wait_clean()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test of a lab waits for the lab, and on a fresh machine for its base image."""
+    for item in items:
+        if "swarm" in item.path.parts and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(300))
