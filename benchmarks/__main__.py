@@ -1,4 +1,4 @@
-"""``python -m benchmarks [channel] [pool] [start] [factor] [--quick] [--json]``."""
+"""``python -m benchmarks [channel] [pool] [start] [factor] [swarm] [--quick] [--json]``."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ import sys
 
 from benchmarks.report import Row, show
 
-PARTS = ("channel", "pool", "start", "factor")
+HERE = ("channel", "pool", "start", "factor")
+PARTS = (*HERE, "swarm")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description="Ours beside a reference, as ratios."
     )
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all if none")
+    names = f"of {', '.join(PARTS)}; if none, all but swarm, which brings up a lab (root)"
+    parser.add_argument("parts", nargs="*", metavar="PART", help=names)
     parser.add_argument("--quick", action="store_true", help="fewer rounds: a look, not a measurement")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
@@ -23,7 +25,7 @@ def main() -> None:
     if unknown:
         parser.error(f"no part named {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     rows: list[Row] = []
-    for part in options.parts or PARTS:
+    for part in options.parts or HERE:
         print(f"{part} ...", file=sys.stderr, flush=True)
         rows += importlib.import_module(f"benchmarks.{part}").rows(quick=options.quick)
     show(rows, as_json=options.json)

@@ -38,9 +38,9 @@ def run(url: str, request: Request) -> int:
     if request.is_quiet:
         environment["PARCS_QUIET"] = "1"
     access = outside.access(url, target.tell)
-    image = request.module if found is None else _build(url, found)
+    image, aliases = (request.module, {}) if found is None else _build(url, found)
     with Remote(access, options.from_environment(os.environ)) as remote:
-        job = str(remote.run(image, environment, {})["job"])
+        job = str(remote.run(image, environment, {}, aliases)["job"])
         if request.is_detached:
             print(job)
             print(f"see it with: parcs logs -f {job}", file=sys.stderr)
@@ -96,18 +96,18 @@ def _find(name: str) -> Module | None:
         return None
 
 
-def _build(url: str, module: Module) -> str:
+def _build(url: str, module: Module) -> tuple[str, dict[str, str]]:
+    """The module's image, and those of the modules it uses, by name."""
     from parcs.image.build import Builder
     from parcs.swarm import deploy, outside
 
     if url.startswith("tls://"):
-        return module.name  # no Docker Engine here to build with: the registry has it, or not
+        return module.name, {}  # no Docker Engine here to build with: the registry has it, or not
     docker = outside.docker_of(url)
     builder = Builder(docker, deploy.registry_of(deploy.find(docker)), target.tell)
     places = find.search_path(os.environ, module.folder)
-    for name in module.uses:
-        builder.module(find.find(name, places))
-    return builder.module(module).pinned
+    aliases = {name: builder.module(find.find(name, places)).pinned for name in module.uses}
+    return builder.module(module).pinned, aliases
 
 
 def _wants_to_stop(job: str) -> bool:

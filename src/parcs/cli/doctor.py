@@ -14,7 +14,9 @@ from typing import NamedTuple
 
 import typer
 
+from parcs import errors
 from parcs.cli import output
+from parcs.lab import system
 from parcs.pool.executor import processors
 
 
@@ -90,6 +92,14 @@ def _swarm() -> Finding:
     return Finding("Docker Swarm", state == "active", state or "no Engine to ask", "docker swarm init")
 
 
+def _lab() -> Finding:
+    try:
+        system.check()
+    except errors.LabError as error:
+        return Finding("parcs lab", False, "", str(error))
+    return Finding("parcs lab", True, "a Swarm can be made on this machine")
+
+
 def _bubblewrap() -> Finding:
     remedy = "apt-get install bubblewrap"
     tried = _output("bwrap", "--ro-bind", "/", "/", "--unshare-pid", "true")
@@ -140,4 +150,6 @@ _CHECKS: list[Callable[[], Finding]] = [
     _package("numpy", "numpy"),
     _package("joblib", "joblib"),
     _package("matplotlib", "study"),
+    _package("docker", "swarm"),
+    _lab,
 ]

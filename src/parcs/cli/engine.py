@@ -51,7 +51,9 @@ def access(on: target.On = None) -> None:
     """Print what a program needs that may not use Docker here. It holds a secret: whoever has it may run jobs."""
     from parcs.swarm import outside
 
-    found = outside.access(target.url_of(on) or "swarm", target.tell)
+    url = target.url_of(on) or "swarm"
+    target.check(url)
+    found = outside.access(url, target.tell, is_deploying=False)
     print(f"export PARCS_ENGINE={found.address}")
     print(f"export PARCS_TOKEN={found.token.decode()}")
     print(f"export PARCS_CERTIFICATE={found.fingerprint}")

@@ -45,7 +45,7 @@ def remote(on: str | None) -> Remote:
     check(url)
     from parcs.swarm import outside
 
-    return outside.remote(url, tell)
+    return outside.remote(url, tell, is_deploying=False)
 
 
 def docker(on: str | None) -> Docker:

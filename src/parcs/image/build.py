@@ -60,7 +60,9 @@ class Builder:
 
     def name(self, name: str, tag: str = "latest") -> str:
         """The reference of an image of ours."""
-        return f"{self.registry}/{name}:{tag}" if self.registry else f"{name}:{tag}"
+        name = images.repository(name)
+        has_own = bool(images.registry_of(name)) or not self.registry
+        return f"{name}:{tag}" if has_own else f"{self.registry}/{name}:{tag}"
 
     def python(self) -> Built:
         """The base image of Python points, built and pushed if it is not there.
@@ -107,7 +109,9 @@ class Builder:
             )
             context.add_folder("module", module.folder)
         labels = description.labels_of(module)
-        return self._ensure(module.name, context, {"BASE": below.pinned}, labels, is_pushed=is_pushed)
+        return self._ensure(
+            module.image or module.name, context, {"BASE": below.pinned}, labels, is_pushed=is_pushed
+        )
 
     def _ensure(
         self,

@@ -161,7 +161,7 @@ class SwarmBackend:
         asked = needs.parse(request.resources, f"resources of {request.module}")
 
         def prepared() -> tuple[Resolved, needs.Needs]:
-            resolved = job.pinned.get(request.module) or self._resolver.resolve(request.module)
+            resolved = self._resolve(job, request.module)
             wanted = needs.merge(resolved.about.needs, asked)
             self._preflight(request, resolved, wanted)
             return resolved, wanted
@@ -220,7 +220,7 @@ class SwarmBackend:
         self._watcher.hurry(_HURRY_S)
 
         def prepared() -> tuple[Resolved, needs.Needs]:
-            resolved = job.pinned.get(pool.module) or self._resolver.resolve(pool.module)
+            resolved = self._resolve(job, pool.module)
             request = contract.Start(pool.module, missing, "", {}, {})
             self._preflight(request, resolved, resolved.about.needs)
             return resolved, resolved.about.needs
@@ -337,6 +337,10 @@ class SwarmBackend:
             self.server.tell(job.space, creator, contract.running_event(name, member.node, member.address))
         job.groups[key] = group
         return points
+
+    def _resolve(self, job: Job, module: str) -> Resolved:
+        """A module's image, the same one through the whole job; on a thread of the pool."""
+        return job.pinned.get(module) or self._resolver.resolve(job.aliases.get(module, module))
 
     def _preflight(self, request: contract.Start, resolved: Resolved, wanted: needs.Needs) -> None:
         """Refuse at once what cannot work; on a thread of the pool."""
@@ -476,7 +480,9 @@ class SwarmBackend:
         self._forget_old()
         return job
 
-    def run(self, module: str, environment: dict[str, str], extra: dict[str, Any]) -> Answer:
+    def run(
+        self, module: str, environment: dict[str, str], extra: dict[str, Any], aliases: dict[str, str]
+    ) -> Answer:
         """Run a module's runner as a job of its own."""
         future: Future[dict[str, Any]] = Future()
         asked = needs.parse(extra, f"resources of {module}")
@@ -495,7 +501,7 @@ class SwarmBackend:
             return runnable, wanted
 
         def create(result: tuple[Resolved, needs.Needs]) -> None:
-            self._create_runner(module, environment, accepted, result, future)
+            self._create_runner(module, environment, aliases, accepted, result, future)
 
         self._in_background(prepared, create, future)
         return future
@@ -504,6 +510,7 @@ class SwarmBackend:
         self,
         module: str,
         environment: dict[str, str],
+        aliases: dict[str, str],
         accepted: float,
         result: tuple[Resolved, needs.Needs],
         future: Future[dict[str, Any]],
@@ -512,6 +519,7 @@ class SwarmBackend:
         job = self.open_job(resolved.about.name or module.rpartition("/")[2], module, names.OWNER_CLUSTER)
         assert job.runner is not None
         job.runner.language = resolved.about.language
+        job.aliases = aliases
         if resolved.about.name:  # points of its own module run the very same image
             command = resolved.points_command
             job.pinned[resolved.about.name] = resolved._replace(

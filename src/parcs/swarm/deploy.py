@@ -157,6 +157,21 @@ def registry_of(service: services.Service | None, registry: str = "") -> str:
     return (registry or os.environ.get(REGISTRY_VARIABLE, "") or known).rstrip("/")
 
 
+def find_access(docker: Docker) -> Access:
+    """The way to the engine server that is there.
+
+    Raises:
+        SwarmError: there is none.
+    """
+    nodes.check_manager(docker)
+    service = find(docker)
+    if service is None:
+        raise errors.SwarmError(
+            "this Swarm has no engine server yet: parcs engine up, or parcs run MODULE --on swarm, puts one there"
+        )
+    return access(docker, service)
+
+
 def access(docker: Docker, service: services.Service) -> Access:
     """The way to a deployed engine server."""
     return _wait(docker, service, _image(service.spec))

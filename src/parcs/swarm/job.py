@@ -118,6 +118,7 @@ class Job:
     Attributes:
         owner: ``cluster`` if its runner is a service here, ``outside`` if it is a program elsewhere.
         runner: the runner's life; None for a program outside.
+        aliases: images that stand for modules' names in this job, before the registry is asked.
         absent_since: since when a program outside has had no connection.
     """
 
@@ -133,6 +134,7 @@ class Job:
         self.ended_at: float | None = None
         self.absent_since: float | None = None
         self.usage: dict[str, tuple[float, int]] = {}
+        self.aliases: dict[str, str] = {}
         self.pinned: dict[str, Any] = {}
         self.warm: dict[str, WarmPool] = {}
         self.lines: deque[Line] = deque(maxlen=_MOST_LINES)

@@ -50,14 +50,15 @@ def docker_of(url: str) -> Docker:
     )
 
 
-def access(url: str, tell: Callable[[str], None]) -> Access:
-    """The way to the engine server, which is deployed if it is not there yet.
+def access(url: str, tell: Callable[[str], None], *, is_deploying: bool = True) -> Access:
+    """The way to the engine server, which is deployed if it is not there yet and ``is_deploying``.
 
     Raises:
         SettingsError, SwarmError, DockerError: there is none to be had.
     """
     if not url.startswith("tls://"):
-        return deploy.ensure(docker_of(url), tell)
+        docker = docker_of(url)
+        return deploy.ensure(docker, tell) if is_deploying else deploy.find_access(docker)
     token, fingerprint = (
         os.environ.get(name, "") for name in (contract.TOKEN_VARIABLE, contract.CERTIFICATE_VARIABLE)
     )
@@ -69,9 +70,9 @@ def access(url: str, tell: Callable[[str], None]) -> Access:
     return Access(addresses.parse(url), fingerprint, token.encode())
 
 
-def remote(url: str, tell: Callable[[str], None]) -> Remote:
+def remote(url: str, tell: Callable[[str], None], *, is_deploying: bool = True) -> Remote:
     """A session with the engine server."""
-    return Remote(access(url, tell), options.from_environment(os.environ))
+    return Remote(access(url, tell, is_deploying=is_deploying), options.from_environment(os.environ))
 
 
 def connect(url: str) -> RemoteEngine:

@@ -31,11 +31,23 @@ class Remote:
         return self._client.request("about")
 
     def run(
-        self, module: str, environment: Mapping[str, str], resources: Mapping[str, Any]
+        self,
+        module: str,
+        environment: Mapping[str, str],
+        resources: Mapping[str, Any],
+        aliases: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        """Run a module's runner in the cluster; gives ``job``, its name, and ``image``."""
+        """Run a module's runner in the cluster; gives ``job``, its name, and ``image``.
+
+        Args:
+            aliases: images that stand for names of modules the runner starts.
+        """
         return self._client.request(
-            "run", module=module, environment=dict(environment), resources=dict(resources)
+            "run",
+            module=module,
+            environment=dict(environment),
+            resources=dict(resources),
+            aliases=dict(aliases or {}),
         )
 
     def jobs(self) -> list[dict[str, Any]]:

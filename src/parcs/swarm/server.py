@@ -83,7 +83,8 @@ class SwarmServer(EngineServer):
     def _run_job(self, request: dict[str, Any]) -> Answer:
         environment = {str(k): str(v) for k, v in dict(request.get("environment", {})).items()}
         resources = dict(request.get("resources", {}))
-        return self._backend.run(str(request.get("module", "")), environment, resources)
+        aliases = {str(k): str(v) for k, v in dict(request.get("aliases", {})).items()}
+        return self._backend.run(str(request.get("module", "")), environment, resources, aliases)
 
     def _jobs(self, request: dict[str, Any]) -> Answer:
         jobs = [job for job in self.directory.by_space.values() if job.owner != names.OWNER_WARM]

@@ -1,0 +1,211 @@
+"""The Swarm engine on a lab of four nodes, beside the plain Docker SDK and bare sockets. Needs root.
+
+``python -m benchmarks swarm``: cold and warm starts, channels, the relay; about five minutes.
+``python -m benchmarks.swarm MEASURE``: the long ones: hundreds, soak, silence (20 minutes).
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import docker
+
+import parcs
+from benchmarks.report import Row
+from parcs.dockerapi import services, tasks
+from parcs.dockerapi.client import Docker
+from parcs.image.build import Builder
+from parcs.lab import Lab, Plan
+from parcs.model.settings import Settings
+from parcs.module import manifest
+from parcs.swarm import deploy, names
+from parcs.swarm.remote import Remote
+
+MODULE = Path(__file__).parent / "swarm_module"
+NODES = 4
+
+
+def tell(line: str) -> None:
+    print(f"  {line}", file=sys.stderr, flush=True)
+
+
+class Bench:
+    """A lab with an engine server and the benchmarks' module on every node."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.docker, self.lab = Docker(lab.url), lab
+        self.access = deploy.up(self.docker, tell, lab.registry)
+        self.image = Builder(self.docker, lab.registry, tell).module(manifest.load(MODULE)).pinned
+        for node in lab.nodes:
+            node.docker("pull", "--quiet", self.image)
+
+    def run(self, measure: str, count: int = 1, **environment: str) -> Any:
+        """One measurement inside the cluster: a job's result."""
+        with Remote(self.access, Settings()) as remote:
+            given = {"MEASURE": measure, "COUNT": str(count), "PARCS_QUIET": "1", **environment}
+            job = str(remote.run(self.image, given, {})["job"])
+            lines = [line.text for line in remote.lines(job, is_following=True)]
+            about = remote.ps(job)
+        if about["result"] is None:
+            raise SystemExit(f"{measure}: {about['why']}\n" + "\n".join(lines[-30:]))
+        self.wait_clean()
+        return about["result"]
+
+    def sdk(self, count: int) -> float:
+        """The reference: seconds until ``count`` services, created at once with the Docker SDK, all run."""
+        client = docker.DockerClient(self.lab.url, version="1.41", max_pool_size=count)
+
+        def create(_: int) -> Any:
+            return client.services.create(
+                self.image, ["sleep", "600"], networks=[names.NETWORK],
+                restart_policy=docker.types.RestartPolicy(condition="none"),
+            )  # fmt: skip
+
+        begin = time.perf_counter()
+        with ThreadPoolExecutor(count) as pool:
+            made = list(pool.map(create, range(count)))
+        wanted = {service.id for service in made}
+        while sum(t.state == "running" for t in tasks.find(self.docker) if t.service in wanted) < count:
+            time.sleep(0.02)
+        took = time.perf_counter() - begin
+        for service in made:
+            service.remove()
+        client.close()
+        self.wait_clean()
+        return took
+
+    def wait_clean(self) -> None:
+        """Until no container of an earlier measurement is left."""
+        while any(t.service not in self._engine() for t in tasks.find(self.docker)):
+            time.sleep(0.05)
+        time.sleep(0.5)
+
+    def _engine(self) -> set[str]:
+        return {s.id for s in services.find(self.docker, f"{names.KIND}={names.ENGINE_KIND}")}
+
+
+@contextmanager
+def bench() -> Iterator[Bench]:
+    known = os.environ.get("PARCS_BENCH_LAB")
+    lab = Lab.find(known) if known else Lab.up("bench", Plan(NODES), tell)
+    try:
+        yield Bench(lab)
+    finally:
+        if not known:
+            lab.down()
+
+
+def rows(*, quick: bool) -> list[Row]:
+    rounds = 3 if quick else 5
+    with bench() as b:
+        return [*_cold(b, rounds), *_warm(b, rounds), *_channel(b), *_relay(b)]
+
+
+def _cold(b: Bench, rounds: int) -> list[Row]:
+    against = "Docker SDK, concurrent, all run"
+    found = []
+    for count, bound in ((3, "<= 1.2"), (9, "<= 1.2"), (16, "<= 1.2"), (64, "<= 1.3")):
+        ours, theirs = [], []
+        for _ in range(rounds if count < 64 else 2):
+            theirs.append(b.sdk(count))
+            ours.append(b.run("factor", count)["elapsed"])
+            tell(f"{count} points: {ours[-1]:.2f} s, the SDK's {count} services {theirs[-1]:.2f} s")
+        row = Row(
+            f"factor, {count} points, cold", statistics.median(ours), statistics.median(theirs), "s", against
+        )
+        found.append(row._replace(bound=bound))
+    return found
+
+
+def _warm(b: Bench, rounds: int) -> list[Row]:
+    took = [b.run("warm", 16)["elapsed"] * 1e3 for _ in range(rounds)]
+    return [Row("16 warm points taken and answering", statistics.median(took), 100.0, "ms", "100 ms", "<= 1")]
+
+
+def _channel(b: Bench) -> list[Row]:
+    got = b.run("channel")
+    bare = "bare sockets, same containers"
+    return [
+        Row("round trip between two nodes", got["trip"] * 1e6, got["bare_trip"] * 1e6, "us", bare, "<= 1.3"),
+        Row(
+            "throughput between two nodes", got["rate"] / 1e6, got["bare_rate"] / 1e6, "MB/s", bare, ">= 0.85"
+        ),
+    ]
+
+
+def _relay(b: Bench) -> list[Row]:
+    """From a program outside the cluster, through the relay; the reference is measured inside, just before."""
+    inside = b.run("channel")
+    measure = _load_runner()
+    with parcs.connect(f"swarm+{b.lab.url}") as engine:
+        point = engine.run("bench", resources={"constraints": ["node.hostname==node2"]})
+        trip = min(measure["trip"](point) for _ in range(3))
+        rate = max(measure["rate"](point, bytes(measure["SIZE"])) for _ in range(3))
+    bare = "bare sockets, two containers"
+    return [
+        Row("round trip through the relay", trip * 1e6, inside["bare_trip"] * 1e6, "us", bare, "<= 2"),
+        Row("throughput through the relay", rate / 1e6, inside["bare_rate"] / 1e6, "MB/s", bare, ">= 0.5"),
+    ]
+
+
+def _load_runner() -> dict[str, Any]:
+    """The runner's measuring functions, without running it."""
+    text = (MODULE / "runner.py").read_text().replace("serve(BenchRunner())", "")
+    space: dict[str, Any] = {"__name__": "bench_runner"}
+    exec(compile(text, "runner.py", "exec"), space)
+    return space
+
+
+def hundreds(b: Bench) -> None:
+    """400 points in one call, in steps of 100: does the time per point grow?"""
+    for count in (100, 200, 300, 400):
+        got = b.run("factor", count, N="1000", PARCS_START_TIMEOUT="600")
+        print(
+            f"{count} points: {got['elapsed']:.1f} s, {got['elapsed'] / count * 1e3:.0f} ms a point",
+            flush=True,
+        )
+
+
+def soak(b: Bench) -> None:
+    """500 points one after another: what is left?"""
+
+    def state() -> dict[str, Any]:
+        engine = b.lab.nodes[0]
+        container = engine.docker("ps", "--filter", f"name={names.ENGINE}", "--format", "{{.ID}}").strip()
+        inside = engine.docker(
+            "exec", container, "sh", "-c", "ls /proc/1/task | wc -l; pid=$(pgrep -f parcs.swarm || echo 7); "
+            "for p in /proc/[0-9]*; do grep -q parcs.swarm $p/cmdline && ls $p/fd | wc -l && ls $p/task | wc -l && "
+            "grep VmRSS $p/status; done",
+        )  # fmt: skip
+        return {
+            "services": len(services.find(b.docker, names.JOB)),
+            "tasks": len(tasks.find(b.docker, names.JOB)),
+            "containers": sum(len(n.docker("ps", "-aq").split()) for n in b.lab.nodes),
+            "engine (fds, threads, memory)": " ".join(inside.split()),
+        }
+
+    b.run("one_after_another", 20)
+    print("before", state(), flush=True)
+    print(b.run("one_after_another", 500), flush=True)
+    print("after", state(), flush=True)
+
+
+def silence(b: Bench) -> None:
+    """A channel silent for twenty minutes."""
+    print(b.run("silent", 20), flush=True)
+
+
+LONG: dict[str, Callable[[Bench], None]] = {f.__name__: f for f in (hundreds, soak, silence)}
+
+if __name__ == "__main__":
+    with bench() as opened:
+        for name in sys.argv[1:]:
+            LONG[name](opened)

@@ -1,0 +1,132 @@
+"""Runs one measurement inside the cluster, and gives its figures as the job's result."""
+
+import time
+
+BEGIN = time.time()  # the runner's first line
+
+import json  # noqa: E402
+import os  # noqa: E402
+import socket  # noqa: E402
+import struct  # noqa: E402
+
+from parcs.server import Runner, serve  # noqa: E402
+
+LENGTH = struct.Struct(">Q")
+SMALL = {"point": 1, "values": [1, 2, 3]}
+ROUNDS = 2000
+SIZE, COUNT = 16 << 20, 12
+
+
+def factor(engine, count):
+    """Divisors of N on ``count`` points; gives how long it took from this program's first line."""
+    n = int(os.environ.get("N", "12345678"))
+    points = engine.run_all("bench", count)
+    for i, point in enumerate(points):
+        point.send(["factor", n, 2 + (n - 2) * i // count, 2 + (n - 2) * (i + 1) // count])
+    facts = [fact for point in points for fact in point.recv()]
+    return {"elapsed": time.time() - BEGIN, "facts": len(facts)}
+
+
+def warm(engine, count):
+    """Takes ``count`` warm points, and has each answer."""
+    engine.warm("bench", count)
+    begin = time.time()
+    points = engine.run_all("bench", count)
+    for point in points:
+        point.send(["echo", 1])
+        point.send(SMALL)
+    for point in points:
+        point.recv()
+    return {"elapsed": time.time() - begin}
+
+
+def channel(engine, _):
+    """Round trips and throughput between two nodes: a channel, and bare sockets in the same containers."""
+    point = engine.run("bench", resources={"constraints": ["node.hostname!=" + os.environ["PARCS_NODE"]]})
+    point.send(["bare"])
+    where = tuple(point.recv())
+    trips, floors, rates, floor_rates = [], [], [], []
+    body = bytes(SIZE)
+    for _ in range(3):
+        floors.append(bare_trip(where))
+        trips.append(trip(point))
+        floor_rates.append(bare_rate(where, body))
+        rates.append(rate(point, body))
+    return {"trip": min(trips), "bare_trip": min(floors), "rate": max(rates), "bare_rate": max(floor_rates)}
+
+
+def trip(point):
+    point.send(["echo", ROUNDS])
+    begin = time.perf_counter()
+    for _ in range(ROUNDS):
+        point.send(SMALL)
+        point.recv()
+    return (time.perf_counter() - begin) / ROUNDS
+
+
+def rate(point, body):
+    point.send(["sink", COUNT])
+    begin = time.perf_counter()
+    for _ in range(COUNT):
+        point.send(body)
+    point.recv()
+    return SIZE * COUNT / (time.perf_counter() - begin)
+
+
+def bare_trip(where):
+    with socket.create_connection(where) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.sendall(LENGTH.pack(0) + LENGTH.pack(ROUNDS))
+        begin = time.perf_counter()
+        for _ in range(ROUNDS):
+            body = json.dumps(SMALL).encode()
+            sock.sendall(LENGTH.pack(len(body)) + body)
+            size = LENGTH.unpack(sock.recv(8, socket.MSG_WAITALL))[0]
+            json.loads(sock.recv(size, socket.MSG_WAITALL))
+        return (time.perf_counter() - begin) / ROUNDS
+
+
+def bare_rate(where, body):
+    with socket.create_connection(where) as sock:
+        sock.sendall(LENGTH.pack(SIZE) + LENGTH.pack(COUNT))
+        begin = time.perf_counter()
+        for _ in range(COUNT):
+            sock.sendall(body)
+        sock.recv(1)
+        return SIZE * COUNT / (time.perf_counter() - begin)
+
+
+def one_after_another(engine, count):
+    """Starts, uses and ends ``count`` points, one at a time."""
+    for i in range(count):
+        point = engine.run("bench")
+        point.send(["echo", 1])
+        point.send(i)
+        if point.recv() != i:
+            raise AssertionError(i)
+        point.shutdown()
+        if i % 50 == 49:
+            print(f"{i + 1} points so far", flush=True)
+    return {"elapsed": time.time() - BEGIN}
+
+
+def silent(engine, minutes):
+    """A channel on which nothing is said for a long time, and then something."""
+    point = engine.run("bench")
+    point.send(["echo", 2])
+    point.send(1)
+    point.recv()
+    time.sleep(60 * minutes)
+    point.send(2)
+    return {"answer": point.recv(timeout=10)}
+
+
+MEASURES = {f.__name__: f for f in (factor, warm, channel, one_after_another, silent)}
+
+
+class BenchRunner(Runner):
+    def run(self):
+        return MEASURES[os.environ["MEASURE"]](self.engine, int(os.environ.get("COUNT", "1")))
+
+
+serve(BenchRunner())
