@@ -150,25 +150,22 @@ def test_a_cut_link_is_known_in_five_seconds(cluster: Cluster, module: Make) -> 
 
 
 def test_a_pool_finishes_elsewhere_when_a_node_is_cut_off(cluster: Cluster) -> None:
-    with cluster.engine() as engine:
-        engine.run_all("parcs/pool-worker", 3)  # the image comes to every node
-        with parcs.Pool(3, engine=engine) as pool:
-            places = {name: worker.point.node for name, worker in pool._workers.items()}
-            victim = next(node for node in places.values() if node != "node1")
-            futures = [pool.submit(_slow_square, x) for x in range(60)]
-            wait_until(lambda: sum(f.done() for f in futures) > 5, "work is under way", 30)
-            cluster.lab.cut(victim)
-            try:
-                assert [f.result(timeout=60) for f in futures] == [x * x for x in range(60)]
-            finally:
-                cluster.lab.heal(victim)
-                _wait_ready(cluster)
+    with cluster.engine() as engine, parcs.Pool(3, engine=engine, resources={"per_node": 2}) as pool:
+        victim = next(w.point.node for w in pool._workers.values() if w.point.node != "node1")
+        futures = [pool.submit(_slow_square, x) for x in range(60)]
+        wait_until(lambda: sum(f.done() for f in futures) > 5, "work is under way", 30)
+        cluster.lab.cut(victim)
+        try:
+            assert [f.result(timeout=60) for f in futures] == [x * x for x in range(60)]
+        finally:
+            cluster.lab.heal(victim)
+            _wait_ready(cluster)
 
 
 def test_a_workers_docker_engine_is_restarted(cluster: Cluster) -> None:
-    with cluster.engine() as engine, parcs.Pool(3, engine=engine) as pool:
-        places = [worker.point.node for worker in pool._workers.values()]
-        victim = next(node for node in places if node != "node1")
+    apart = {"per_node": 1}
+    with cluster.engine() as engine, parcs.Pool(3, engine=engine, resources=apart) as pool:
+        victim = "node3"
         futures = [pool.submit(_slow_square, x) for x in range(40)]
         wait_until(lambda: sum(f.done() for f in futures) > 3, "work is under way", 30)
         cluster.lab.restart_engine(victim)

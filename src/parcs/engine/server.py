@@ -302,7 +302,8 @@ class EngineServer:
             self._drop(session, str(error))
             return
         if not data:
-            self._drop(session)
+            end = None if session.machine.is_done else session.machine.end()
+            self._drop(session, f"refused: {end}" if isinstance(end, errors.AuthenticationError) else "")
             return
         try:
             self._take(session, data if session.machine.is_done else self._greet(session, data))

@@ -17,7 +17,7 @@ import time
 import types
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from typing import Any, ParamSpec, TypeVar
 
@@ -98,6 +98,7 @@ class Pool(Executor):
         workers: how many; this machine's processors if None.
         engine: where they run; `parcs.connect()` if None, and then closed with the pool.
         initializer, initargs: called once in each worker before its first task.
+        resources: what each worker needs, and where it may run, as for `Engine.run`.
         retries: how often a task may be run again after its worker died. A task that must never run
             twice wants 0.
 
@@ -112,13 +113,14 @@ class Pool(Executor):
         engine: Engine | None = None,
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
+        resources: Mapping[str, Any] | None = None,
         retries: int = 2,
     ) -> None:
         self.workers = workers if workers is not None else processors()
         if self.workers < 1:
             raise ValueError("a pool needs at least one worker")
         self._setup = (messages.SETUP, [os.getcwd(), *sys.path], initializer, initargs)
-        self._retries = retries
+        self._retries, self._resources = retries, resources
         self._engine = _connect() if engine is None else engine
         self._owns_engine = engine is None
         self._own_modules = None if self._engine.is_here else OwnModules()
@@ -231,7 +233,9 @@ class Pool(Executor):
     # --- workers ---------------------------------------------------------------------------------
 
     def _start_points(self, count: int) -> list[Point]:
-        return self._engine.run_all(MODULE, count, environment={QUIET_VARIABLE: "1"})
+        return self._engine.run_all(
+            MODULE, count, environment={QUIET_VARIABLE: "1"}, resources=self._resources
+        )
 
     def _employ(self, point: Point) -> None:
         if self._own_modules is not None:

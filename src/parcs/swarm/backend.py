@@ -163,8 +163,7 @@ class SwarmBackend:
         def prepared() -> tuple[Resolved, needs.Needs]:
             resolved = self._resolve(job, request.module)
             wanted = needs.merge(resolved.about.needs, asked)
-            self._preflight(request, resolved, wanted)
-            return resolved, wanted
+            return resolved, self._preflight(request, resolved, wanted)
 
         def create(result: tuple[Resolved, needs.Needs]) -> None:
             job.pinned[request.module] = result[0]
@@ -222,8 +221,7 @@ class SwarmBackend:
         def prepared() -> tuple[Resolved, needs.Needs]:
             resolved = self._resolve(job, pool.module)
             request = contract.Start(pool.module, missing, "", {}, {})
-            self._preflight(request, resolved, resolved.about.needs)
-            return resolved, resolved.about.needs
+            return resolved, self._preflight(request, resolved, resolved.about.needs)
 
         def failed(future: Future[Any]) -> None:
             error = future.exception()
@@ -342,17 +340,26 @@ class SwarmBackend:
         """A module's image, the same one through the whole job; on a thread of the pool."""
         return job.pinned.get(module) or self._resolver.resolve(job.aliases.get(module, module))
 
-    def _preflight(self, request: contract.Start, resolved: Resolved, wanted: needs.Needs) -> None:
-        """Refuse at once what cannot work; on a thread of the pool."""
-        machines = list(self._nodes.values())
+    def _preflight(self, request: contract.Start, resolved: Resolved, wanted: needs.Needs) -> needs.Needs:
+        """Refuse at once what cannot work; on a thread of the pool. Gives the needs, with where not to go."""
         if not resolved.about.command and resolved.about.protocol == 2:
             raise errors.EngineError(f"{request.module} has no command for points, only a runner")
-        everything = tasks.find(self._docker)
-        rooms = placement.survey(machines, everything, wanted.placement, resolved.platforms)
-        placement.check(rooms, wanted.resources, wanted.placement, request.number, request.module)
+        machines, everything = list(self._nodes.values()), tasks.find(self._docker)
+
+        def check(where: needs.Placement) -> None:
+            rooms = placement.survey(machines, everything, where, resolved.platforms)
+            placement.check(rooms, wanted.resources, where, request.number, request.module)
+
+        check(wanted.placement)
         network = networks.ensure_overlay(self._docker, names.NETWORK)
         used = sum(1 for task in everything if not task.is_over and task.networks)
         placement.check_addresses(networks.capacity(network), used, request.number, names.NETWORK)
+        elsewhere = self._avoiding(wanted.placement)
+        try:
+            check(elsewhere)
+        except errors.NoRoomError:
+            return wanted  # only the machines in doubt have room: better those than none
+        return wanted._replace(placement=elsewhere)
 
     def _create(
         self,
@@ -430,7 +437,6 @@ class SwarmBackend:
         )
 
     def _make_service(self, launch: spec.Launch) -> None:
-        launch = launch._replace(placement=self._avoiding(launch.placement))
         try:
             services.create(
                 self._docker,
@@ -497,8 +503,7 @@ class SwarmBackend:
             runnable = resolved._replace(
                 about=about._replace(command=about.runner or about.command), points_command=about.command
             )
-            self._preflight(request, runnable, wanted)
-            return runnable, wanted
+            return runnable, self._preflight(request, runnable, wanted)
 
         def create(result: tuple[Resolved, needs.Needs]) -> None:
             self._create_runner(module, environment, aliases, accepted, result, future)
