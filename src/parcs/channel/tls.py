@@ -22,6 +22,7 @@ from parcs.model.address import Address
 ENGINE: Final = "parcs-engine"
 LINE: Final = "parcs-line"
 _RECORD: Final = 16384
+_NOW: Final = int(socket.MSG_DONTWAIT)  # an enum's operators are slow
 
 
 class TlsSocket:
@@ -57,12 +58,16 @@ class TlsSocket:
 
     def recv_into(self, view: memoryview, count: int = 0, flags: int = 0) -> int:
         """As a socket's; waits at most a tick (BlockingIOError), or not at all with MSG_DONTWAIT."""
+        is_waiting = not flags & _NOW
         while True:
+            # Reading what is not there costs an exception: look first, unless it is to be taken in passing.
+            if is_waiting and not self._tls.pending() and not self._wait(select.POLLIN):
+                raise BlockingIOError
             try:
                 with self._lock:
                     return self._tls.recv_into(view, count or None)
             except ssl.SSLWantReadError:
-                if flags & socket.MSG_DONTWAIT or not self._wait(select.POLLIN):
+                if not is_waiting:
                     raise BlockingIOError from None
             except ssl.SSLError as error:
                 raise ConnectionResetError(f"TLS: {error.reason or error}") from error
@@ -74,15 +79,19 @@ class TlsSocket:
 
     def send(self, data: Any) -> int:
         """As a socket's; waits at most a tick (BlockingIOError)."""
-        while True:
+        view, done = memoryview(data).cast("B"), 0
+        while done < len(view):
             try:
                 with self._lock:
-                    return self._tls.send(data)
+                    done += self._tls.send(view[done:])  # a record at a time
             except ssl.SSLWantWriteError:
+                if done:
+                    break
                 if not self._wait(select.POLLOUT):
                     raise BlockingIOError from None
             except ssl.SSLError as error:
                 raise ConnectionResetError(f"TLS: {error.reason or error}") from error
+        return done
 
     def sendmsg(self, parts: Sequence[Any]) -> int:
         """As a socket's: a small first part goes in one record with what follows it."""
@@ -110,9 +119,9 @@ class TlsSocket:
         self._tls.close()
 
     def _wait(self, event: int) -> bool:
-        timeout = sockets.TICK_S if self._timeout is None else self._timeout
         poller = select.poll()
         poller.register(self._tls.fileno(), event)
+        timeout = sockets.TICK_S if self._timeout is None else self._timeout
         if poller.poll(timeout * 1000):
             return True
         if self._timeout:

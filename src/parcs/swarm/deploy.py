@@ -23,20 +23,13 @@ from parcs.dockerapi.client import Docker
 from parcs.image.build import Builder
 from parcs.model.address import Address
 from parcs.swarm import keys, names, spec
+from parcs.swarm.remote import Access
 from parcs.version import VERSION
 
 REGISTRY_VARIABLE: Final = "PARCS_REGISTRY"
 _UP_S: Final = 120.0
 
 Tell = Callable[[str], None]
-
-
-class Access(NamedTuple):
-    """The way to an engine server from outside. ``token`` is an operator's."""
-
-    address: Address
-    fingerprint: str
-    token: bytes
 
 
 class State(NamedTuple):
@@ -111,22 +104,39 @@ def up(docker: Docker, tell: Tell, registry: str = "") -> Access:
                 raise
     elif _image(service.spec) != image.pinned or service.labels != labels:
         services.update(docker, service, wanted, builder.credentials)
+    _ensure_presence(docker, python.pinned, builder.credentials)
     service = find(docker)
     assert service is not None
     return _wait(docker, service, image.pinned)
+
+
+def _ensure_presence(docker: Docker, image: str, credentials: images.Credentials | None) -> None:
+    wanted = spec.presence(image, {names.KIND: names.PRESENCE_KIND}, names.NETWORK)
+    found = services.find(docker, f"{names.KIND}={names.PRESENCE_KIND}")
+    if found and _image(found[0].spec) != image:
+        services.update(docker, found[0], wanted, credentials)
+    elif not found:
+        try:
+            services.create(docker, wanted, credentials)
+        except errors.DockerError as error:
+            if error.status != 409:  # somebody else deploys in this moment
+                raise
 
 
 def down(docker: Docker) -> bool:
     """Remove the engine server and every job; False if there was none."""
     nodes.check_manager(docker)
     service = find(docker)
-    for left in services.find(docker, names.JOB):
+    for left in [
+        *services.find(docker, names.JOB),
+        *services.find(docker, f"{names.KIND}={names.PRESENCE_KIND}"),
+    ]:
         services.remove(docker, left.id)
     if service is None:
         return False
     services.remove(docker, service.id)
     deadline = time.monotonic() + 30.0
-    while time.monotonic() < deadline and tasks.find(docker, f"{names.KIND}={names.ENGINE_KIND}"):
+    while time.monotonic() < deadline and tasks.find(docker, names.KIND):
         time.sleep(0.1)
     for item in docker.get("/secrets", filters=json.dumps({"label": [names.KIND]})):
         docker.delete(f"/secrets/{item['ID']}")

@@ -10,6 +10,9 @@ NETWORK: Final = "parcs"
 ENGINE: Final = "parcs-engine"
 """The engine server's service, its host name in the network, and its secret's first part."""
 
+PRESENCE: Final = "parcs-presence"
+"""A service with one idle container on every node."""
+
 OUTSIDE_PORT: Final = 4320
 """TLS, published on the node: programs outside the cluster, and the command line."""
 INSIDE_PORT: Final = 4321
@@ -41,6 +44,7 @@ PORT: Final = "parcs.port"
 RUNNER_KIND: Final = "runner"
 POINTS_KIND: Final = "points"
 ENGINE_KIND: Final = "engine"
+PRESENCE_KIND: Final = "presence"
 
 OWNER_CLUSTER: Final = "cluster"
 OWNER_OUTSIDE: Final = "outside"

@@ -13,16 +13,17 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from parcs import errors
 from parcs.contract import engine as contract
-from parcs.dockerapi.client import Docker
 from parcs.engine.client import RemoteEngine
 from parcs.model import address as addresses
 from parcs.model import settings as options
-from parcs.swarm import deploy
-from parcs.swarm.deploy import Access
-from parcs.swarm.remote import Remote
+from parcs.swarm.remote import Access, Remote
+
+if TYPE_CHECKING:
+    from parcs.dockerapi.client import Docker
 
 logger = logging.getLogger("parcs")
 
@@ -39,6 +40,8 @@ def docker_of(url: str) -> Docker:
         SettingsError: it names none.
         DockerUnavailableError: it does not answer.
     """
+    from parcs.dockerapi.client import Docker
+
     if url in ("swarm", "swarm://"):
         return Docker()
     if url.startswith("swarm+"):
@@ -57,6 +60,8 @@ def access(url: str, tell: Callable[[str], None], *, is_deploying: bool = True) 
         SettingsError, SwarmError, DockerError: there is none to be had.
     """
     if not url.startswith("tls://"):
+        from parcs.swarm import deploy
+
         docker = docker_of(url)
         return deploy.ensure(docker, tell) if is_deploying else deploy.find_access(docker)
     token, fingerprint = (

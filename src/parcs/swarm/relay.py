@@ -31,6 +31,9 @@ from parcs.wire.handshake import MAGIC, NONCE, SPACE, AcceptorV2
 logger = logging.getLogger("parcs.engine")
 
 _CHUNK: Final = 256 * 1024
+_RECORD: Final = 16384
+_SPIN_S: Final = 0.0002
+"""How long to look again before sleeping: a sleep and a wake-up cost more than most answers take."""
 _LINE_S: Final = 15.0
 _LOOK_S: Final = 1.0
 _MOST: Final = 4096
@@ -174,25 +177,38 @@ class _Direction:
         self.buffer = memoryview(bytearray(_CHUNK))
         self.rest = self.buffer[:0]
         self.is_over = False
+        self.last = 0
 
-    def move(self) -> None:
-        """Pass on what there is, without waiting."""
-        while not self.is_over:
-            if self.rest:
-                try:
-                    self.rest = self.rest[self.target.send(self.rest) :]
-                except BlockingIOError:
-                    return
-                continue
-            try:
-                count = self.source.recv_into(self.buffer, 0, socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                return
-            if not count:
-                self.is_over = True
-                self.target.shutdown(socket.SHUT_WR)
-                return
+    def read(self) -> None:
+        """Take what has come, and pass it on."""
+        count = self.last = self._fill()
+        if count:
             self.rest = self.buffer[:count]
+            self.write()
+        elif count == 0:
+            self.is_over = True
+            self.target.shutdown(socket.SHUT_WR)
+
+    def _fill(self) -> int:
+        """Bytes read; -1 if there are none yet. TLS gives a record at a time: take several together."""
+        filled = 0
+        try:
+            while filled < _CHUNK:
+                count = self.source.recv_into(self.buffer[filled:], 0, socket.MSG_DONTWAIT)
+                filled += count
+                if count < _RECORD:
+                    break
+        except BlockingIOError:
+            return filled or -1
+        return filled
+
+    def write(self) -> None:
+        """Pass on what is left."""
+        try:
+            while self.rest:
+                self.rest = self.rest[self.target.send(self.rest) :]
+        except BlockingIOError:
+            return  # the rest when the target takes it
 
 
 def join(one: Any, other: Any) -> None:
@@ -200,27 +216,55 @@ def join(one: Any, other: Any) -> None:
     for sock in (one, other):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setblocking(False)
-    ways = [_Direction(one, other), _Direction(other, one)]
+    ways = {one.fileno(): _Direction(one, other), other.fileno(): _Direction(other, one)}
+    back = {one.fileno(): ways[other.fileno()], other.fileno(): ways[one.fileno()]}
     poller = select.poll()
+    wanted = dict.fromkeys(ways, select.POLLIN)
+    for descriptor, events in wanted.items():
+        poller.register(descriptor, events)
+    looked = active = time.monotonic()
+    is_plain = True
     try:
-        while True:
-            for way in ways:
-                way.move()
-            if all(way.is_over for way in ways):
-                return
-            events = {one.fileno(): 0, other.fileno(): 0}
-            for way in ways:
-                if way.rest:
-                    events[way.target.fileno()] |= select.POLLOUT
-                elif not way.is_over:
-                    events[way.source.fileno()] |= select.POLLIN
-            for descriptor, wanted in events.items():
-                poller.register(descriptor, wanted)
-            poller.poll(1000)
-            if any(sockets.silent_for(sock) > Settings().host_silence_s for sock in (one, other)):
-                return
+        while not all(way.is_over for way in ways.values()):
+            # Spinning shortens a conversation's round trips; a stream needs the processor for itself.
+            is_active = time.monotonic() - active < _SPIN_S and all(w.last < _RECORD for w in ways.values())
+            ready = poller.poll(0 if is_active else _LOOK_S * 1000)
+            for descriptor, events in ready:
+                if events & select.POLLOUT:
+                    back[descriptor].write()
+                if events & ~select.POLLOUT and not ways[descriptor].rest and not ways[descriptor].is_over:
+                    ways[descriptor].read()
+            if ready:
+                active = time.monotonic()
+                if is_plain and not any(way.rest or way.is_over for way in ways.values()):
+                    continue  # nearly always: everything went through at once
+                is_plain = _watch(poller, wanted, ways, back)
+            elif not is_active or active - looked > _LOOK_S:
+                looked = time.monotonic()
+                if any(sockets.silent_for(sock) > Settings().host_silence_s for sock in (one, other)):
+                    return
     except OSError:
         return  # one side is gone: so is the connection
     finally:
         one.close()
         other.close()
+
+
+def _watch(
+    poller: select.poll,
+    wanted: dict[int, int],
+    ways: dict[int, _Direction],
+    back: dict[int, _Direction],
+) -> bool:
+    """Have the poller look at what could move now; True if that is: whatever comes, from both."""
+    for descriptor, before in list(wanted.items()):
+        way = ways[descriptor]
+        events = 0 if way.rest or way.is_over else select.POLLIN
+        events |= select.POLLOUT if back[descriptor].rest else 0
+        if events != before:
+            wanted[descriptor] = events
+            if events:
+                poller.register(descriptor, events)
+            else:
+                poller.unregister(descriptor)  # a hang-up alone would wake it for ever
+    return all(events == select.POLLIN for events in wanted.values())

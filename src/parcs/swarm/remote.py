@@ -1,20 +1,28 @@
-"""What people ask of an engine server: the command line's side of it."""
+"""What people ask of an engine server: the command line's side of it. Knows nothing of Docker."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from parcs.channel import Endpoint
 from parcs.channel.lines import Lines
 from parcs.engine.client import EngineClient, RemoteEngine
+from parcs.model.address import Address
 from parcs.model.settings import Settings
 from parcs.swarm import names
-from parcs.swarm.deploy import Access
 from parcs.swarm.job import Line
 
 _WAIT_S = 20.0
+
+
+class Access(NamedTuple):
+    """The way to an engine server from outside. ``token`` is an operator's."""
+
+    address: Address
+    fingerprint: str
+    token: bytes
 
 
 class Remote:

@@ -133,6 +133,32 @@ def engine(plan: EnginePlan, network: str) -> dict[str, Any]:
     }
 
 
+def presence(image: str, labels: dict[str, str], network: str) -> dict[str, Any]:
+    """One idle container on every node.
+
+    Docker sets an overlay network up on a node when its first container comes there, and takes it down with the
+    last: most of a second of every start. The image's layers are on every node too, before a point needs them.
+    """
+    return {
+        "Name": names.PRESENCE,
+        "Labels": labels,
+        "TaskTemplate": {
+            "ContainerSpec": {
+                "Image": image,
+                "Command": ["sleep", "infinity"],
+                "Labels": labels,
+                "Init": True,
+                "StopGracePeriod": _NANO,
+            },
+            "Resources": {"Limits": {"MemoryBytes": 32 << 20}},
+            "RestartPolicy": {"Condition": "any", "Delay": 2 * _NANO},
+            "Networks": [{"Target": network}],
+        },
+        "Mode": {"Global": {}},
+        "EndpointSpec": {"Mode": "dnsrr"},
+    }
+
+
 def _resources(needs: Resources) -> dict[str, Any]:
     """Reserved, so that nodes are not overfilled; and a limit, so that a point cannot take a neighbour's."""
     amounts: dict[str, Any] = {}
