@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from parcs import errors, usage
+from parcs import errors
 from parcs.channel import Endpoint, new_token, sockets
 from parcs.contract import engine as contract
 from parcs.model import address as addresses
@@ -228,6 +228,8 @@ class Program:
         if self._client is None or now - self._told_usage < _USAGE_S:
             return
         self._told_usage = now
+        from parcs import usage
+
         try:
             self._client.post("usage", cpu_s=time.process_time(), memory=usage.memory())
         except errors.EngineError as error:

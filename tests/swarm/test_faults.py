@@ -227,6 +227,15 @@ def test_a_missing_network_is_made(cluster: Cluster) -> None:
     wait_until(lambda: not tasks.find(cluster.docker, names.KIND), "the engine server is gone", 30)
     wait_until(lambda: _removed(cluster), "the network can be removed", 30)
     assert networks.inspect(cluster.docker, names.NETWORK) is None
+    small = ("--attachable", "--subnet", "10.250.0.0/28", names.NETWORK)
+    cluster.lab.nodes[0].docker("network", "create", "--driver", "overlay", *small)
+    with (
+        cluster.engine() as engine,
+        pytest.raises(errors.NoRoomError, match=r"the network 'parcs' has \d+ of its 13 addresses left"),
+    ):
+        engine.run_all("sleeper", 14)
+    cluster.parcs("engine", "down")
+    wait_until(lambda: _removed(cluster), "the small network can be removed", 30)
     assert cluster.run("factor", N=100, P=2)["exit_code"] == 0
     found = networks.inspect(cluster.docker, names.NETWORK)
     assert found is not None
@@ -290,3 +299,30 @@ def _wait_ready(cluster: Cluster) -> None:
     wait_until(
         lambda: all(node.state == "ready" for node in nodes.find(cluster.docker)), "all nodes are ready", 60
     )
+
+
+def test_a_manager_is_restarted_under_a_job(cluster: Cluster, module: Make) -> None:
+    runner = (
+        "import time\nfrom parcs.server import Runner, serve\nclass R(Runner):\n    def run(self):\n"
+        "        a = self.engine.run('patient', resources={'constraints': ['node.role==worker']})\n"
+        "        print('up', flush=True)\n        time.sleep(8)\n        a.send(1)\n"
+        "        return a.recv()\nserve(R())\n"
+    )
+    folder = module("patient", PATIENT, runner)
+    cluster.parcs("module", "push", str(folder))
+    with cluster.remote() as remote:
+        where = {"constraints": ["node.role==worker"]}
+        job = str(remote.run(f"{cluster.lab.registry}/patient", {}, where)["job"])
+    wait_until(lambda: "up" in cluster.parcs("logs", job).stdout, "the point is up", 60)
+    cluster.lab.restart_engine("node1")
+    _wait_ready(cluster)
+    wait_until(lambda: any(r["job"] == job and r["result"] == 1 for r in _jobs(cluster)), "it ends well", 90)
+
+
+def _jobs(cluster: Cluster) -> list[dict[str, object]]:
+    """The jobs, or none while the engine server is on its way back."""
+    done = subprocess.run(
+        [sys.executable, "-m", "parcs", "jobs", "--json"],
+        env=cluster.environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return json.loads(done.stdout) if done.returncode == 0 else []

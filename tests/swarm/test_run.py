@@ -29,6 +29,22 @@ def test_points_start_points_and_talk_to_each_other_across_nodes(cluster: Cluste
     assert heat["exit_code"] == 0
 
 
+def test_a_docker_context_names_the_swarm(cluster: Cluster, tmp_path: Path) -> None:
+    settings = ["--config", str(tmp_path)]
+    first = cluster.lab.nodes[0]
+    first.docker(*settings, "context", "create", "work", "--docker", f"host={first.url}")
+    cluster.environment["DOCKER_CONFIG"] = str(tmp_path)
+    host = cluster.environment.pop("DOCKER_HOST")
+    try:
+        assert "running" in cluster.parcs("engine", "status", "--on", "swarm://work").stdout
+        done = cluster.parcs("run", "factor", "-e", "N=10", "-e", "P=1", "--on", "swarm://work")
+        assert "result: [2, 5]" in done.stdout
+        assert "no Docker context 'play'" in cluster.parcs("jobs", "--on", "swarm://play", code=2).stderr
+    finally:
+        cluster.environment["DOCKER_HOST"] = host
+        del cluster.environment["DOCKER_CONFIG"]
+
+
 def test_a_job_is_detached_watched_listed_and_removed(cluster: Cluster) -> None:
     job = cluster.detach("factor", N=5000, P=2)
     followed = cluster.parcs("logs", "-f", job)

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from parcs import errors
-from parcs.channel import base, tls
+from parcs.channel import base
 from parcs.channel.listener import connect
 from parcs.channel.tcp import Connection
 from parcs.model.address import Address
@@ -36,6 +36,8 @@ def dial(
     """
     sock: Any
     if address.scheme == "tls":
+        from parcs.channel import tls  # and with it ssl, which points never need
+
         sock = tls.dial(address, fingerprint, tls.ENGINE, settings.connect_timeout_s)
     else:
         sock = _connect(address, settings)

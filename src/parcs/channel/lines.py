@@ -10,12 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from parcs import errors
-from parcs.channel import tls, waiting
+from parcs.channel import waiting
 from parcs.channel.dialer import greet
 from parcs.model.address import Address
 from parcs.wire.handshake import DialerV2, new_nonce
 
 if TYPE_CHECKING:
+    from parcs.channel import tls
     from parcs.channel.endpoint import Endpoint
 
 _AT_ONCE: Final = 8
@@ -44,6 +45,8 @@ class Lines:
                     self._endpoint.listener.adopt(line)
 
     def _dial(self) -> tls.TlsSocket:
+        from parcs.channel import tls
+
         settings, endpoint = self._endpoint.settings, self._endpoint
         line = tls.dial(self._address, self._fingerprint, tls.LINE, settings.connect_timeout_s)
         hello = endpoint.hello("line", "")

@@ -11,12 +11,11 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from parcs import errors
 from parcs.channel import Endpoint, waiting
 from parcs.channel.endpoint import dial_original
-from parcs.channel.lines import Lines
 from parcs.channel.sockets import TICK_S as _TICK_S
 from parcs.channel.tcp import TcpChannel
 from parcs.contract import engine as contract
@@ -25,6 +24,9 @@ from parcs.engine.space import Summary
 from parcs.model import address as addresses
 from parcs.model.lifecycle import Ending
 from parcs.point import Point
+
+if TYPE_CHECKING:
+    from parcs.channel.lines import Lines
 
 logger = logging.getLogger("parcs")
 
