@@ -9,8 +9,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,8 @@ from tests.swarm.conftest import Cluster
 
 import parcs
 from parcs import errors
-from parcs.dockerapi import networks, nodes, tasks
+from parcs.dockerapi import networks, nodes, services, tasks
+from parcs.dockerapi.client import Docker
 from parcs.swarm import names
 
 Make = Callable[..., Path]
@@ -326,3 +329,64 @@ def _jobs(cluster: Cluster) -> list[dict[str, object]]:
         env=cluster.environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     return json.loads(done.stdout) if done.returncode == 0 else []
+
+
+def test_strangers_at_a_points_own_port_are_refused_and_logged(cluster: Cluster, module: Make) -> None:
+    folder = module("patient", PATIENT, CAREFUL.format(name="patient"))
+    job = cluster.detach(str(folder))
+    wait_until(lambda: "points" in cluster.parcs("logs", job).stdout, "the points answer", 60)
+    service = next(s for s in services.find(cluster.docker, names.JOB) if s.name == f"{job}-patient-1")
+    environment = service.spec["TaskTemplate"]["ContainerSpec"]["Env"]
+    call = next(line.partition("=")[2] for line in environment if line.startswith("PARCS_CALL="))
+    host, port = call.removeprefix("tcp://").split(":")
+    script = (
+        "import os, socket\n"
+        "for data in (os.urandom(300), b'GET / HTTP/1.1\\r\\n\\r\\n', b'', b'PARCS\\0002\\n' + os.urandom(200)):\n"
+        f"    s = socket.create_connection(({host!r}, {port}), timeout=5)\n"
+        "    s.sendall(data)\n    s.settimeout(0.5)\n"
+        "    try:\n        s.recv(4096)\n        s.sendall(bytes(300))\n        s.recv(4096)\n"
+        "    except OSError:\n        pass\n    s.close()\n"
+    )
+    base = f"{cluster.lab.registry}/python:3-slim"
+    cluster.lab.nodes[0].docker("run", "--rm", "--network", names.NETWORK, base, "python3", "-c", script)
+    output = cluster.parcs("logs", job)
+    assert "could not prove the job's token" in output.stdout + output.stderr
+    time.sleep(1)
+    assert next(r for r in cluster.json("jobs") if r["job"] == job)["state"] == "running"
+    cluster.parcs("stop", job)
+
+
+class _ReadOnly(BaseHTTPRequestHandler):
+    """A Docker Engine behind somebody who lets people look and not touch."""
+
+    docker: Docker
+
+    def do_GET(self) -> None:
+        answer = self.docker.api.get(f"{self.docker.api.base_url}{self.path}")
+        self.send_response(answer.status_code)
+        self.end_headers()
+        self.wfile.write(answer.content)
+
+    def do_POST(self) -> None:
+        self.send_response(403)
+        self.end_headers()
+        self.wfile.write(b'{"message": "authorization denied by the proxy"}')
+
+    def log_message(self, *words: object) -> None:
+        """Say nothing."""
+
+
+def test_no_permission_is_said_plainly(cluster: Cluster) -> None:
+    handler = type("Handler", (_ReadOnly,), {"docker": cluster.docker})
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            url = f"swarm+tcp://127.0.0.1:{server.server_port}"
+            done = cluster.parcs("module", "push", "pi", "--on", url, code=2)
+        finally:
+            server.shutdown()
+            thread.join()
+    assert "authorization denied by the proxy" in done.stderr
+    assert "may not" in done.stderr
+    assert "Traceback" not in done.stderr

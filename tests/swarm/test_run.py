@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from tests.conftest import wait_until
-from tests.swarm.conftest import Cluster
+from tests.swarm.conftest import ROOT, Cluster
 
 Make = Callable[..., Path]
 
@@ -86,6 +89,43 @@ def test_an_interrupt_stops_the_job(cluster: Cluster) -> None:
     _, err = process.communicate(timeout=20)
     assert "stopping sleeper-" in err
     wait_until(lambda: not cluster.services_of_jobs(), "its services are gone", 10)
+
+
+def test_at_a_terminal_an_interrupt_asks_first(cluster: Cluster) -> None:
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "parcs", "run", "sleeper", "-e", "S=60", "--on", "swarm"]
+    process = subprocess.Popen(
+        command, cwd=ROOT / "examples", env=cluster.environment, stdin=theirs,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    os.close(theirs)
+    assert process.stdout is not None
+    seen = b""
+
+    def wait_for(word: bytes) -> None:
+        nonlocal seen
+        while word not in seen:
+            data = os.read(process.stdout.fileno(), 65536)  # type: ignore[union-attr]
+            assert data, seen
+            seen += data
+
+    try:
+        wait_for(b"sleeper-8 established")
+        process.send_signal(signal.SIGINT)
+        wait_for(b"and its points? [y/N]")
+        os.write(ours, b"n\n")
+        seen = b""
+        process.send_signal(signal.SIGINT)
+        wait_for(b"and its points? [y/N]")
+        assert cluster.services_of_jobs()
+        os.write(ours, b"y\n")
+        wait_for(b"stopping sleeper-")
+        process.wait(timeout=20)
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        os.close(ours)
 
 
 def test_usage_of_points_is_known(cluster: Cluster, module: Make) -> None:

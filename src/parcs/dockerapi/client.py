@@ -61,7 +61,7 @@ class Docker:
         with translated(self.url):
             address = f"{self.api.base_url}/v{VERSION}{path}"
             response = self.api.get(address, params=query, stream=True, timeout=timeout_s)
-            _check(response, path)
+            check(response, path)
             return response
 
     def close(self) -> None:
@@ -72,7 +72,7 @@ class Docker:
         with translated(self.url):
             address = f"{self.api.base_url}/v{VERSION}{path}"
             response = self.api.request(method, address, timeout=_TIMEOUT_S, **options)
-            _check(response, path)
+            check(response, path)
             return response.json() if response.content else None
 
 
@@ -92,7 +92,8 @@ def translated(where: str) -> Iterator[None]:
         ) from None  # a dozen frames of three libraries say no more than this sentence
 
 
-def _check(response: requests.Response, path: str) -> None:
+def check(response: requests.Response, path: str) -> None:
+    """Raise what the Engine complained of, if it did."""
     if response.status_code < 400:
         return
     try:
@@ -100,6 +101,8 @@ def _check(response: requests.Response, path: str) -> None:
     except ValueError:
         message = response.text[:300]
     response.close()
+    if response.status_code in (401, 403):
+        message = f"you may not do this with that Docker Engine: {message or path}"
     raise errors.DockerError(message or f"{path}: status {response.status_code}", response.status_code)
 
 

@@ -10,7 +10,7 @@ from typing import IO, Any, NamedTuple
 import docker.auth
 
 from parcs import errors
-from parcs.dockerapi.client import VERSION, Docker, translated
+from parcs.dockerapi.client import VERSION, Docker, check, translated
 from parcs.dockerapi.services import registry_header
 
 Credentials = dict[str, str]
@@ -144,8 +144,7 @@ def build(
             f"{docker.api.base_url}/v{VERSION}/build", params=query, data=context, headers=headers, stream=True,
             timeout=None,
         )  # fmt: skip
-        if response.status_code >= 400:
-            raise errors.ImageBuildError(tags[0], [_message(response)])
+        check(response, "/build")
         for message in _messages(response):
             if "error" in message:
                 raise errors.ImageBuildError(tags[0], [*lines[-12:], str(message["error"])])

@@ -22,6 +22,7 @@ from parcs.contract import engine as contract
 from parcs.engine.base import Engine
 from parcs.engine.space import Summary
 from parcs.model import address as addresses
+from parcs.model import settings as options
 from parcs.model.lifecycle import Ending
 from parcs.point import Point
 
@@ -277,7 +278,7 @@ class RemoteEngine(Engine):
             module=module,
             count=count,
             call="relay" if self._lines is not None else str(listener.address),
-            environment=dict(environment or {}),
+            environment={**self._own_settings(), **(environment or {})},
             resources=dict(resources or {}),
             key=os.urandom(8).hex(),
         )
@@ -303,6 +304,12 @@ class RemoteEngine(Engine):
                 if point is not None:
                     point.channel.close()
             raise
+
+    def _own_settings(self) -> dict[str, str]:
+        """What a cluster's points are told of this program's settings; here they inherit all of it anyway."""
+        if self.is_here:
+            return {}
+        return {name: os.environ[name] for name in options.PASSED_ON if name in os.environ}
 
     def warm(self, module: str, count: int) -> None:
         self.client.request("warm", module=module, count=count)

@@ -16,11 +16,13 @@ import subprocess
 import time
 from pathlib import Path
 
+from parcs import errors
 from parcs.lab import system
 from parcs.lab.network import Network
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _READY_S = 30.0
+_BIRTH_S = 2.0
 
 
 class Node:
@@ -96,7 +98,14 @@ class Node:
             LabError: it does not; the message has what it printed last.
         """
         what = f"{self.name}'s Docker Engine"
-        system.wait_until(self.is_up, _READY_S, what, self.log)
+        begun = time.monotonic()
+
+        def is_up_or_dead() -> bool:
+            return self.is_up() or (time.monotonic() - begun > _BIRTH_S and not self._processes())
+
+        system.wait_until(is_up_or_dead, _READY_S, what, self.log)
+        if not self.is_up():
+            raise errors.LabError(f"{what} ended at once:\n{system.tail(self.log)}")
 
     def is_up(self) -> bool:
         """Whether its engine answers."""

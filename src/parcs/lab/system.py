@@ -93,9 +93,14 @@ def wait_until(condition: Callable[[], bool], timeout_s: float, what: str, log: 
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
-            tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:]) if log else ""
-            raise errors.LabError(f"{what} did not come within {timeout_s:g} s\n{tail}".rstrip())
+            last = tail(log) if log else ""
+            raise errors.LabError(f"{what} did not come within {timeout_s:g} s\n{last}".rstrip())
         time.sleep(0.05)
+
+
+def tail(log: Path) -> str:
+    """The last lines of a log."""
+    return "\n".join(log.read_text(errors="replace").splitlines()[-15:])
 
 
 def processes_of(namespace_file: Path, kind: str) -> list[int]:

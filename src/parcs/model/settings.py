@@ -13,9 +13,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from parcs import errors
+
+PASSED_ON: Final = (
+    "PARCS_FRAME_LIMIT",
+    "PARCS_KEEPALIVE",
+    "PARCS_SILENCE",
+    "PARCS_HOST_SILENCE",
+    "PARCS_START_TIMEOUT",
+    "PARCS_QUIET",
+    "PARCS_DEBUG",
+)
+"""Variables that a runner's points in a cluster get from it."""
 
 _UNITS = {
     "": 1,

@@ -637,12 +637,10 @@ class SwarmBackend:
             return
         group.is_removed = True
 
-        def work() -> None:
-            lines = logs.read(self._docker, group.service)
-            self.server.call_soon(lambda: self._complete_lines(job, group, lines))
-            self._delete(group)
+        def delete() -> None:
+            self._workers.submit(self._delete, group)
 
-        self._workers.submit(work)
+        self._read_lines(job, group, delete)
 
     def _delete(self, group: Group) -> None:
         try:
@@ -741,17 +739,36 @@ class SwarmBackend:
             self._end_member(job, group, member, ending)
             return
 
-        lender = self._groups[member.group][1]
+        record = job.space.points.get(member.name)
+        if record is not None and record.state is PointState.STOPPING:
+            self._end_member(job, group, member, ending)  # it was told to: nobody asks what it said
+            return
+
+        def finish() -> None:
+            last = [] if ending.is_clean else job.last_lines(member.name)
+            self._end_member(job, group, member, ending._replace(last_lines=last))
+
+        self._read_lines(job, self._groups[member.group][1], finish)
+
+    def _read_lines(self, job: Job, group: Group, then: Callable[[], None]) -> None:
+        """Read a service's output whole, then go on. One reading at a time serves all who wait for one."""
+        group.readers.append(then)
+        if group.is_reading:
+            return
+        group.is_reading = True
+        waiting, group.readers = group.readers, []
 
         def work() -> None:
-            lines = logs.read(self._docker, lender.service)
+            lines = logs.read(self._docker, group.service)
+            self.server.call_soon(lambda: finish(lines))
 
-            def finish() -> None:
-                self._complete_lines(job, lender, lines)
-                last = [] if ending.is_clean else job.last_lines(member.name)
-                self._end_member(job, group, member, ending._replace(last_lines=last))
-
-            self.server.call_soon(finish)
+        def finish(lines: dict[str, list[LogLine]]) -> None:
+            group.is_reading = False
+            self._complete_lines(job, group, lines)
+            for go_on in waiting:
+                go_on()
+            if group.readers:
+                self._read_lines(job, group, lambda: None)
 
         self._workers.submit(work)
 

@@ -101,6 +101,8 @@ class Group:
         self.pool: WarmPool | None = None
         self.is_removed = False
         self.early: list[Any] = []
+        self.is_reading = False
+        self.readers: list[Any] = []
 
     @property
     def is_over(self) -> bool:
