@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -115,12 +116,20 @@ def _connect(where: str) -> tuple[docker.APIClient, str]:
         url = keywords.pop("base_url")
         return _client(url, **keywords), os.environ["DOCKER_HOST"]
     name = where or os.environ.get("DOCKER_CONTEXT") or None
+    _make_contexts_findable()
     context = ContextAPI.get_context(name)
     if context is None:
         raise errors.DockerUnavailableError(f"there is no Docker context {name!r}; see: docker context ls")
     tls = context.TLSConfig
     url = context.Host or "unix:///var/run/docker.sock"
     return _client(url, **({"tls": tls} if tls else {})), url
+
+
+def _make_contexts_findable() -> None:
+    """The library looks for contexts beside Docker's config.json, and so finds none where that is missing."""
+    folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+    if (folder / "contexts").is_dir() and not (folder / "config.json").exists():
+        (folder / "config.json").write_text("{}\n")
 
 
 def _client(url: str, **options: Any) -> docker.APIClient:
