@@ -77,9 +77,18 @@ class Listener:
         Raises:
             ChannelTimeoutError: nobody showed it in time.
         """
+        return self.claim_any({ticket}, timeout_s, give_up)[1]
+
+    def claim_any(
+        self,
+        tickets: set[str],
+        timeout_s: float,
+        give_up: Callable[[], BaseException | None] = lambda: None,
+    ) -> tuple[str, Connection]:
+        """Wait for the first caller who shows one of several tickets; as `claim`."""
         deadline = time.monotonic() + timeout_s
         with self._changed:
-            while ticket not in self._arrived:
+            while not (arrived := tickets & self._arrived.keys()):
                 error = give_up()
                 if error is not None:
                     raise error
@@ -87,7 +96,8 @@ class Listener:
                 if left <= 0 or self._over:
                     raise errors.ChannelTimeoutError(f"nobody called within {timeout_s:g} s")
                 self._changed.wait(left)
-            return self._arrived.pop(ticket)
+            ticket = arrived.pop()
+            return ticket, self._arrived.pop(ticket)
 
     def adopt(self, line: Any) -> None:
         """Greet whoever comes through ``line``, a socket that is connected already, whenever that is."""

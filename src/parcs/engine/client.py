@@ -293,7 +293,7 @@ class RemoteEngine(Engine):
                         "cluster cannot do that: run it inside, with parcs run ... --on swarm"
                     )
                 return [self._call_original(name, patience_s) for name in names]
-            points = [self._await_call(name, begin, patience_s) for name in names]
+            points = self._await_calls(names, begin, patience_s)
             if not self.client.is_here:
                 self.client.post("called", points=names)
             return points
@@ -316,23 +316,42 @@ class RemoteEngine(Engine):
         if self._lines is not None:
             self._lines.have(count)
 
-    def _await_call(self, name: str, begin: float, patience_s: float) -> Point:
-        """Wait for a point's call. In a cluster, the time it has begins when its container runs."""
-        while True:
-            began = self._began(name, begin)
-            wait_s = _TICK_S if began is None else max(began + patience_s - time.monotonic(), 0.0)
+    def _await_calls(self, names: list[str], begin: float, patience_s: float) -> list[Point]:
+        """Wait for the points' calls, in whatever order they come.
+
+        Each channel is opened at once: the first points must hear signs of life while the last ones start.
+        """
+        pending, points = set(names), {}
+        while pending:
             try:
-                connection = self.endpoint.listener.claim(name, wait_s, lambda: self._never_called(name))
-                break
+                name, connection = self.endpoint.listener.claim_any(
+                    pending, _TICK_S, lambda: self._first_death(pending)
+                )
             except errors.ChannelTimeoutError:
-                if began is None or self._began(name, begin) != began:
-                    continue
+                self._check_patience(pending, begin, patience_s)
+            else:
+                pending.discard(name)
+                points[name] = self._make(name, self.endpoint.adopt(connection, name, name))
+        return [points[name] for name in names]
+
+    def _first_death(self, pending: set[str]) -> BaseException | None:
+        return next((self._never_called(name) for name in pending & self.client.endings.keys()), None)
+
+    def _check_patience(self, pending: set[str], begin: float, patience_s: float) -> None:
+        """In a cluster, the time a point has for its call begins when its container runs.
+
+        Raises:
+            PointStartError: one of them has had its time.
+        """
+        now = time.monotonic()
+        for name in pending:
+            began = self._began(name, begin)
+            if began is not None and now - began > patience_s:
                 raise errors.PointStartError(
                     name,
                     f"it runs{_on(self.client.nodes.get(name, ''))}, and has not called back for {patience_s:g} s; "
                     "does its program end in serve(...)? (PARCS_START_TIMEOUT gives slow programs more time)",
-                ) from None
-        return self._make(name, self.endpoint.adopt(connection, name, name))
+                )
 
     def _began(self, name: str, begin: float) -> float | None:
         """Since when the point has been able to call; None while its container does not run yet."""

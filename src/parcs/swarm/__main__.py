@@ -18,7 +18,8 @@ from parcs.dockerapi.client import Docker
 from parcs.model import settings as options
 from parcs.server import set_up_logging
 from parcs.swarm import keys, names
-from parcs.swarm.backend import Jobs, SwarmBackend
+from parcs.swarm.backend import SwarmBackend
+from parcs.swarm.directory import Jobs
 from parcs.swarm.relay import Relay
 from parcs.swarm.resolve import Resolver
 from parcs.swarm.server import SwarmServer

@@ -25,7 +25,8 @@ from parcs import errors
 from parcs.contract.engine import NODE_VARIABLE, RUNNER, parse_warm
 from parcs.engine.server import Answer, EngineServer, Session
 from parcs.swarm import names
-from parcs.swarm.backend import Jobs, SwarmBackend
+from parcs.swarm.backend import SwarmBackend
+from parcs.swarm.directory import Jobs
 from parcs.swarm.job import Job
 from parcs.version import VERSION
 
@@ -52,7 +53,7 @@ class SwarmServer(EngineServer):
                     found[1].stages.setdefault("called", time.time())
             return {}
         if verb == "lost":
-            self._backend.suspect(job, str(request.get("point", "")))
+            self._backend.starter.suspect(job, str(request.get("point", "")))
             return {}
         if verb == "usage":
             job.usage[session.program] = (float(request.get("cpu_s", 0)), int(request.get("memory", 0)))
@@ -75,7 +76,7 @@ class SwarmServer(EngineServer):
         }
 
     def _open(self, request: dict[str, Any]) -> Answer:
-        job = self._backend.open_job(str(request.get("name", "outside")), "", names.OWNER_OUTSIDE)
+        job = self._backend.starter.open_job(str(request.get("name", "outside")), "", names.OWNER_OUTSIDE)
         job.absent_since = time.monotonic()
         token = self.directory.token(bytes.fromhex(job.space.identity))
         return {"job": job.name, "space": job.space.identity, "token": token.decode()}
@@ -84,17 +85,17 @@ class SwarmServer(EngineServer):
         environment = {str(k): str(v) for k, v in dict(request.get("environment", {})).items()}
         resources = dict(request.get("resources", {}))
         aliases = {str(k): str(v) for k, v in dict(request.get("aliases", {})).items()}
-        return self._backend.run(str(request.get("module", "")), environment, resources, aliases)
+        return self._backend.starter.run(str(request.get("module", "")), environment, resources, aliases)
 
     def _jobs(self, request: dict[str, Any]) -> Answer:
         jobs = [job for job in self.directory.by_space.values() if job.owner != names.OWNER_WARM]
         return {"jobs": [job.to_json() for job in jobs]}
 
     def _sweep(self, request: dict[str, Any]) -> Answer:
-        return self._backend.sweep()
+        return self._backend.lives.sweep()
 
     def _warm_for_all(self, request: dict[str, Any]) -> Answer:
-        return self._backend.warm_for_all(*parse_warm(request))
+        return self._backend.warm_points.keep_for_all(*parse_warm(request))
 
     def _ps(self, job: Job, request: dict[str, Any]) -> Answer:
         summary = job.space.summary() if job.space.reports else None
@@ -106,11 +107,11 @@ class SwarmServer(EngineServer):
         }
 
     def _halt(self, job: Job, request: dict[str, Any]) -> Answer:
-        self._backend.end_job(job, "stopped by parcs stop")
+        self._backend.lives.end_job(job, "stopped by parcs stop")
         return {"job": job.name}
 
     def _forget(self, job: Job, request: dict[str, Any]) -> Answer:
-        self._backend.forget(job)
+        self._backend.starter.forget(job)
         return {"job": job.name}
 
     def _logs(self, job: Job, request: dict[str, Any]) -> Answer:
@@ -125,7 +126,7 @@ class SwarmServer(EngineServer):
             if not future.done():
                 future.set_result(self._lines(job, after))
 
-        self._backend.on_change(job, give)
+        self._backend.output.on_change(job, give)
         self.call_later(min(wait_s, 30.0), give)
         return future
 
@@ -147,7 +148,7 @@ class SwarmServer(EngineServer):
         if not session.said_bye:
             job.absent_since = time.monotonic()
         elif job.owner == names.OWNER_OUTSIDE:
-            self._backend.end_job(job)
+            self._backend.lives.end_job(job)
 
 
 _FOR_PEOPLE: Final[dict[str, Callable[[SwarmServer, dict[str, Any]], Answer]]] = {
