@@ -70,10 +70,15 @@ class LogLine(NamedTuple):
     text: str
 
 
-def logs(docker: Docker, service: str, *, is_following: bool) -> Iterator[LogLine]:
-    """What the containers of a service print; following goes on until the service is removed."""
+def logs(
+    docker: Docker, service: str, *, is_following: bool, timeout_s: float | None = None
+) -> Iterator[LogLine]:
+    """What the containers of a service print; following goes on until the service is removed.
+
+    Ends early if nothing comes for ``timeout_s``: Docker waits for nodes that are down.
+    """
     query = {"stdout": 1, "stderr": 1, "details": 1, "follow": int(is_following)}
-    response = docker.stream(f"/services/{service}/logs", **query)
+    response = docker.stream(f"/services/{service}/logs", timeout_s, **query)
     with response:
         for stream, data in _multiplexed(response):
             details, _, text = data.decode(errors="replace").rstrip("\n").partition(" ")

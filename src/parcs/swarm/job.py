@@ -15,7 +15,7 @@ from parcs.engine.space import ControlSpace, PointRecord
 from parcs.engine.warm import WarmPool
 from parcs.swarm import names
 
-_MOST_LINES: Final = 100_000
+_MOST_LINES: Final = 20_000
 _LONGEST_LINE: Final = 16_384
 
 STAGES: Final = ("accepted", "scheduled", "image", "created", "running", "called")

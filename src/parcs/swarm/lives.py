@@ -27,10 +27,15 @@ from parcs.swarm.state import SUSPECT_S, State
 logger = logging.getLogger("parcs.engine")
 
 _STOP_S: Final = 1.0
+"""How long points have to end by themselves once they were told, before their service is removed."""
 _ABSENCE_S: Final = 8.0
+"""How long a runner may be without a connection, having said no goodbye, before it counts as gone."""
 _PENDING_S: Final = 1.5
+"""How long Swarm may say that no node takes a task before it is believed."""
 _VANISHED_S: Final = 3.0
+"""How long a task may be missing from Swarm's list before it counts as removed by somebody."""
 _SWEEP_S: Final = 2.0
+"""How often leftovers are looked for, and how old a service must be to be one."""
 
 
 class Lives:
@@ -68,6 +73,8 @@ class Lives:
         self._output.changed(job)
 
     def stop(self, space: ControlSpace, name: str) -> None:
+        """A point's creator wants it no more. A replica cannot be ended alone: once all of a group are
+        unwanted, or over, their service goes."""
         job = self._state.jobs.of(space.identity)
         found = job.find(name)
         if found is None:
@@ -104,6 +111,7 @@ class Lives:
         group.is_removed, group.stopping_at = False, time.monotonic() + 1.0
 
     def take_watched(self, found: list[Task], machines: list[Node], asked_at: float) -> None:
+        """Draw the conclusions from what Swarm said at ``asked_at`` (monotonic)."""
         for node in machines:
             before = self._state.nodes.get(node.id)
             if before is not None and before.state != "ready" and node.state == "ready":
@@ -139,6 +147,7 @@ class Lives:
         node = self._state.nodes.get(task.node)
         if member.task != task.id:
             member.task = task.id
+            self._output.take_early(job, self._state.groups[member.group][1], member)
         member.node = node.name if node else member.node
         member.address = task.address or member.address
         before = member.state

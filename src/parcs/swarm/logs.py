@@ -9,12 +9,15 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from typing import Final
 
 from parcs import errors
 from parcs.channel import waiting
 from parcs.dockerapi import services
 from parcs.dockerapi.client import Docker
 from parcs.dockerapi.services import LogLine
+
+_READ_S: Final = 3.0
 
 logger = logging.getLogger("parcs.engine")
 
@@ -36,7 +39,7 @@ def read(docker: Docker, service: str) -> dict[str, list[LogLine]]:
     """All lines so far, by task; empty where they cannot be had any more."""
     found: dict[str, list[LogLine]] = {}
     try:
-        for line in services.logs(docker, service, is_following=False):
+        for line in services.logs(docker, service, is_following=False, timeout_s=_READ_S):
             found.setdefault(line.task, []).append(line)
     except (errors.DockerError, OSError) as error:
         logger.debug("the output of %s cannot be read: %s", service, error)

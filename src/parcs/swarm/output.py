@@ -29,6 +29,8 @@ class Output:
             listener()
 
     def follow(self, job: Job, group: Group) -> None:
+        """Take a group's lines as they come."""
+
         def take(line: LogLine) -> None:
             is_first = not self._fresh
             self._fresh.append((job, group, line))
@@ -52,12 +54,18 @@ class Output:
             self.changed(job)
 
     def _add_line(self, job: Job, group: Group, member: Member, line: LogLine) -> None:
-        if member.is_read:
-            return  # the second reading had it already
-        for early in [x for x in group.early if x.task == member.task]:
-            group.early.remove(early)
-            self._keep_line(job, member, early)
-        self._keep_line(job, member, line)
+        if not member.is_read:  # else the second reading had it already
+            self.take_early(job, group, member)
+            self._keep_line(job, member, line)
+
+    def take_early(self, job: Job, group: Group, member: Member) -> None:
+        """Lines that came before it was known whose they are."""
+        mine = [line for line in group.early if line.task == member.task]
+        if mine:
+            group.early = [line for line in group.early if line.task != member.task]
+            for line in mine:
+                self._keep_line(job, member, line)
+            self.changed(job)
 
     def _keep_line(self, job: Job, member: Member, line: LogLine) -> None:
         node = self._state.nodes.get(line.node)

@@ -24,7 +24,7 @@ from parcs.swarm.state import HURRY_S, SUSPECT_S, State
 
 logger = logging.getLogger("parcs.engine")
 
-_KEEP_JOBS: Final = 200
+_KEEP_JOBS: Final = 100
 _KEEP_S: Final = 7 * 86400.0
 
 
