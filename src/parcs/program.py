@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("parcs")
 
 PORT_V1 = 4444
-_NETWORK_S = 30.0
+_NETWORK_S = 55.0
 _SERVER_S = 600.0
 _RETRY_S = 0.3
 _USAGE_S = 5.0

@@ -19,10 +19,11 @@ import pytest
 from tests.conftest import wait_until
 
 from parcs import errors
-from parcs.dockerapi import services
+from parcs.dockerapi import nodes, services
 from parcs.dockerapi.client import Docker
 from parcs.engine.client import RemoteEngine
 from parcs.lab import Lab, Plan, system
+from parcs.lab.node import Node
 from parcs.model.settings import Settings
 from parcs.swarm import deploy, names
 from parcs.swarm.remote import Remote
@@ -116,6 +117,20 @@ class Cluster:
     def wait_clean(self, timeout_s: float = 15.0) -> None:
         """Wait until no service of any job is left."""
         wait_until(lambda: not self.services_of_jobs(), "services of jobs are gone", timeout_s)
+
+    def wait_whole(self) -> None:
+        """Wait until every node is ready, and containers on each reach the engine server."""
+        look = f"import socket; socket.create_connection(('{names.ENGINE}', {names.INSIDE_PORT}), 2).close()"
+        base = f"{self.lab.registry}/python:3-slim"
+
+        def reaches(node: Node) -> bool:
+            command = ["docker", "--host", node.url, "run", "--rm", "--network", names.NETWORK, base]
+            done = subprocess.run([*command, "python3", "-c", look], capture_output=True, check=False)
+            return done.returncode == 0
+
+        for node in self.lab.nodes:
+            wait_until(lambda n=node: reaches(n), f"{node.name} reaches the engine server", 120)
+        wait_until(lambda: all(n.state == "ready" for n in nodes.find(self.docker)), "nodes are ready", 60)
 
     def container_of(self, job: str, point: str) -> tuple[str, str]:
         """The container of a point and its node's Docker URL."""

@@ -21,9 +21,9 @@ from tests.swarm.conftest import Cluster
 
 import parcs
 from parcs import errors
-from parcs.dockerapi import networks, nodes, services, tasks
+from parcs.dockerapi import networks, services, tasks
 from parcs.dockerapi.client import Docker
-from parcs.swarm import names
+from parcs.swarm import deploy, names
 
 Make = Callable[..., Path]
 
@@ -149,7 +149,7 @@ def test_a_cut_link_is_known_in_five_seconds(cluster: Cluster, module: Make) -> 
         assert took < 5
     finally:
         cluster.lab.heal(victim)
-        _wait_ready(cluster)
+        cluster.wait_whole()
 
 
 def test_a_pool_finishes_elsewhere_when_a_node_is_cut_off(cluster: Cluster) -> None:
@@ -162,7 +162,7 @@ def test_a_pool_finishes_elsewhere_when_a_node_is_cut_off(cluster: Cluster) -> N
             assert [f.result(timeout=60) for f in futures] == [x * x for x in range(60)]
         finally:
             cluster.lab.heal(victim)
-            _wait_ready(cluster)
+            cluster.wait_whole()
 
 
 def test_a_workers_docker_engine_is_restarted(cluster: Cluster) -> None:
@@ -173,7 +173,7 @@ def test_a_workers_docker_engine_is_restarted(cluster: Cluster) -> None:
         wait_until(lambda: sum(f.done() for f in futures) > 3, "work is under way", 30)
         cluster.lab.restart_engine(victim)
         assert [f.result(timeout=60) for f in futures] == [x * x for x in range(40)]
-    _wait_ready(cluster)
+    cluster.wait_whole()
 
 
 def test_a_killed_runner_takes_its_points_with_it(cluster: Cluster, module: Make) -> None:
@@ -225,24 +225,32 @@ def test_the_engine_server_is_killed_and_jobs_go_on(cluster: Cluster, module: Ma
     assert row["state"] == "succeeded"
 
 
-def test_a_missing_network_is_made(cluster: Cluster) -> None:
-    cluster.parcs("engine", "down")
-    wait_until(lambda: not tasks.find(cluster.docker, names.KIND), "the engine server is gone", 30)
-    wait_until(lambda: _removed(cluster), "the network can be removed", 30)
-    assert networks.inspect(cluster.docker, names.NETWORK) is None
-    small = ("--attachable", "--subnet", "10.250.0.0/28", names.NETWORK)
-    cluster.lab.nodes[0].docker("network", "create", "--driver", "overlay", *small)
-    with (
-        cluster.engine() as engine,
-        pytest.raises(errors.NoRoomError, match=r"the network 'parcs' has \d+ of its 13 addresses left"),
-    ):
-        engine.run_all("sleeper", 14)
-    cluster.parcs("engine", "down")
-    wait_until(lambda: _removed(cluster), "the small network can be removed", 30)
+def test_a_missing_network_is_made_and_a_full_one_said(cluster: Cluster) -> None:
+    _remove_everything(cluster)
     assert cluster.run("factor", N=100, P=2)["exit_code"] == 0
     found = networks.inspect(cluster.docker, names.NETWORK)
     assert found is not None
     assert networks.capacity(found) > 60_000
+    _remove_everything(cluster)
+    try:
+        small = ("--attachable", "--subnet", "10.250.0.0/28", names.NETWORK)
+        cluster.lab.nodes[0].docker("network", "create", "--driver", "overlay", *small)
+        deploy.up(cluster.docker, print, cluster.lab.registry)
+        with (
+            cluster.engine() as engine,
+            pytest.raises(errors.NoRoomError, match=r"the network 'parcs' has \d+ of its 13 addresses left"),
+        ):
+            engine.run_all("sleeper", 14)
+    finally:
+        _remove_everything(cluster)
+        deploy.up(cluster.docker, print, cluster.lab.registry)
+
+
+def _remove_everything(cluster: Cluster) -> None:
+    cluster.parcs("engine", "down")
+    wait_until(lambda: not tasks.find(cluster.docker, names.KIND), "the engine server is gone", 30)
+    wait_until(lambda: _removed(cluster), "the network can be removed", 30)
+    assert networks.inspect(cluster.docker, names.NETWORK) is None
 
 
 def _removed(cluster: Cluster) -> bool:
@@ -298,12 +306,6 @@ def _slow_square(x: int) -> int:
     return x * x
 
 
-def _wait_ready(cluster: Cluster) -> None:
-    wait_until(
-        lambda: all(node.state == "ready" for node in nodes.find(cluster.docker)), "all nodes are ready", 60
-    )
-
-
 def test_a_manager_is_restarted_under_a_job(cluster: Cluster, module: Make) -> None:
     runner = (
         "import time\nfrom parcs.server import Runner, serve\nclass R(Runner):\n    def run(self):\n"
@@ -318,7 +320,7 @@ def test_a_manager_is_restarted_under_a_job(cluster: Cluster, module: Make) -> N
         job = str(remote.run(f"{cluster.lab.registry}/patient", {}, where)["job"])
     wait_until(lambda: "up" in cluster.parcs("logs", job).stdout, "the point is up", 60)
     cluster.lab.restart_engine("node1")
-    _wait_ready(cluster)
+    cluster.wait_whole()
     wait_until(lambda: any(r["job"] == job and r["result"] == 1 for r in _jobs(cluster)), "it ends well", 90)
 
 

@@ -26,10 +26,14 @@ def test_a_link_is_slowed_cut_and_healed(cluster: Cluster) -> None:
             return time.monotonic() - begin
 
     assert round_trip() < 0.05
-    cluster.parcs("lab", "slow", "node3", "--delay", "60ms", *name)
-    assert round_trip() > 0.1
-    cluster.parcs("lab", "heal", "node3", *name)
-    assert round_trip() < 0.05
+    slowed = cluster.start("lab", "slow", "node3", "--delay", "60ms", *name)
+    _, complaint = slowed.communicate(timeout=20)
+    if slowed.returncode == 0:
+        assert round_trip() > 0.1
+        cluster.parcs("lab", "heal", "node3", *name)
+        assert round_trip() < 0.05
+    else:  # some kernels are built without it
+        assert "has no netem" in complaint
     cluster.parcs("lab", "cut", "node3", *name)
     with pytest.raises(OSError, match=r"timed out|No route"):
         round_trip()
@@ -37,6 +41,7 @@ def test_a_link_is_slowed_cut_and_healed(cluster: Cluster) -> None:
     assert [row["link"] for row in rows] == ["up", "up", "cut"]
     cluster.parcs("lab", "heal", "node3", *name)
     assert round_trip() < 0.05
+    cluster.wait_whole()
     assert "node3" in cluster.parcs("lab", "status", *name).stdout
 
 

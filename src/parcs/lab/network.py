@@ -99,7 +99,14 @@ class Network:
         """Delay and lose packets, both ways."""
         for where, device in ((self.hub, self.port(number)), (self.namespace(number), "eth0")):
             words = ["tc", "-n", where, "qdisc", "replace", "dev", device, "root", "netem"]
-            system.run(*words, *(["delay", delay] if delay else []), *(["loss", loss] if loss else []))
+            try:
+                system.run(*words, *(["delay", delay] if delay else []), *(["loss", loss] if loss else []))
+            except errors.LabError as error:
+                if "unknown" not in str(error):
+                    raise
+                raise errors.LabError(
+                    "this machine's kernel cannot slow links: it has no netem (try: modprobe sch_netem)"
+                ) from None
 
     def is_cut(self, number: int) -> bool:
         """Whether the node's cable is pulled."""

@@ -115,7 +115,7 @@ class Lives:
         for node in machines:
             before = self._state.nodes.get(node.id)
             if before is not None and before.state != "ready" and node.state == "ready":
-                # Its containers' network needs up to half a minute more than the node itself.
+                # Its containers' network needs up to a minute more than the node itself.
                 self._state.suspects[node.id] = time.monotonic() + SUSPECT_S
         self._state.nodes = {node.id: node for node in machines}
         seen: set[tuple[str, int]] = set()
@@ -222,11 +222,12 @@ class Lives:
         self._output.changed(job)
 
     def _on_warm_end(self, job: Job, group: Group, member: Member, ending: Ending) -> None:
-        """A warm point ended before anybody took it."""
-        if group.pool is not None and not group.is_dropped and not ending.is_clean:
+        """A warm point ended before anybody took it: whoever waits for it is told, not left waiting."""
+        pool = group.pool
+        if pool is not None and not group.is_dropped and member.stages.get("called") is None:
+            pool.coming = max(pool.coming - 1, 0)
             why = f"a point of {group.module} that was to wait {ending.describe()}"
-            group.pool.coming = 0
-            group.pool.fail(errors.EngineError(why))
+            pool.fail(errors.EngineError(why))
 
     def _end_runner(self, job: Job, group: Group, ending: Ending) -> None:
         assert job.runner is not None

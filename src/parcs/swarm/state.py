@@ -20,7 +20,7 @@ from parcs.swarm.job import Group, Job
 from parcs.swarm.resolve import Resolver
 from parcs.swarm.watch import Deliver, Watcher
 
-SUSPECT_S: Final = 30.0
+SUSPECT_S: Final = 60.0
 """How long a machine that did not answer gets no new points."""
 HURRY_S: Final = 5.0
 """How long Swarm is asked often after a request to start something."""

@@ -143,6 +143,7 @@ class WarmPoints:
         if found is None or found[0].pool is None or found[0].is_dropped:
             self._state.server.give(session, contract.dismissed_event())
             return
+        found[1].stages["called"] = time.time()
         found[0].sessions.append(session)
         found[0].pool.add(session)
 
