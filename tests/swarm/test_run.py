@@ -114,6 +114,7 @@ def test_at_a_terminal_an_interrupt_asks_first(cluster: Cluster) -> None:
         process.send_signal(signal.SIGINT)
         wait_for(b"and its points? [y/N]")
         os.write(ours, b"n\n")
+        wait_for(b" goes on")
         seen = b""
         process.send_signal(signal.SIGINT)
         wait_for(b"and its points? [y/N]")

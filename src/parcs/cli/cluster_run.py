@@ -63,8 +63,7 @@ def follow(remote: Any, job: str, *, as_json: bool) -> int:
                 print(f"stopping {job} and its points …", file=sys.stderr)
                 remote.stop(job)
                 break
-            if not sys.stdin.isatty():
-                return 130
+            print(f"{job} goes on", file=sys.stderr)
     about = remote.ps(job)
     code = int(about["exit_code"] if about["exit_code"] is not None else 1)
     if as_json:
