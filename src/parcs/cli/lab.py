@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 from typing import Annotated
 
@@ -24,14 +25,15 @@ def up(
     nodes: Annotated[int, typer.Option("--nodes", "-n", min=1, help="How many machines.")] = 3,
     managers: Annotated[int, typer.Option("--managers", "-m", min=1, help="How many are managers.")] = 1,
     gpus: Annotated[int, typer.Option("--gpus", min=0, help="Pretend that each node has so many GPUs.")] = 0,
-    password: Annotated[
-        str, typer.Option("--password", help="Have the registry want user parcs with this password.")
-    ] = "",
+    has_password: Annotated[
+        bool, typer.Option("--password", help="Have the registry want a user and a password.")
+    ] = False,
     name: Name = "lab",
 ) -> None:
     """Bring a lab up, and say how to use it."""
     from parcs.lab import Lab, Plan
 
+    password = secrets.token_urlsafe(12) if has_password else ""
     lab = Lab.up(name, Plan(nodes, managers, gpus, password), lambda line: print(line, file=sys.stderr))
     print(f"export DOCKER_HOST={lab.url}")
     print(f"export PARCS_REGISTRY={lab.registry}")

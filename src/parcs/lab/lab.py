@@ -258,8 +258,8 @@ class Lab:
         first, name = self.nodes[0], f"{self.registry}/{BASE}"
         first.docker("import", "--change", 'CMD ["python3"]', str(image), name)
         if self.plan.password:
-            login = ("login", "--username", "parcs", "--password", self.plan.password)
-            first.docker("--config", str(self.docker_config), *login, self.registry)
+            login = ("login", "--username", "parcs", "--password-stdin")
+            first.docker("--config", str(self.docker_config), *login, self.registry, text=self.plan.password)
         first.docker("--config", str(self.docker_config), "push", "--quiet", name)
 
     def _sweep(self) -> None:

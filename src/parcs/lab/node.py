@@ -118,9 +118,9 @@ class Node:
         except OSError:
             return False
 
-    def docker(self, *words: str) -> str:
-        """Run a docker command against it."""
-        return system.run("docker", "--host", self.url, *words)
+    def docker(self, *words: str, text: str = "") -> str:
+        """Run a docker command against it, with ``text`` as its input."""
+        return system.run("docker", "--host", self.url, *words, text=text)
 
     def kill(self) -> None:
         """End engine and containers at once, as a power failure does."""

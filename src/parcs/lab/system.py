@@ -50,13 +50,13 @@ def find_tool(name: str) -> str | None:
     return shutil.which(name) or shutil.which(name, path="/usr/local/sbin:/usr/sbin:/sbin")
 
 
-def run(*words: str, is_checked: bool = True) -> str:
-    """Run a command to its end; returns what it printed.
+def run(*words: str, is_checked: bool = True, text: str = "") -> str:
+    """Run a command to its end, with ``text`` as its input; returns what it printed.
 
     Raises:
         LabError: it failed; the message has its own complaint.
     """
-    done = subprocess.run(words, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    done = subprocess.run(words, check=False, capture_output=True, text=True, input=text)
     if is_checked and done.returncode != 0:
         complaint = (done.stderr or done.stdout).strip() or f"status {done.returncode}"
         raise errors.LabError(f"{' '.join(words)}: {complaint}")
