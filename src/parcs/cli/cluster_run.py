@@ -52,18 +52,23 @@ def follow(remote: Any, job: str, *, as_json: bool) -> int:
     """Show a job's output until it is over, then its result; gives its exit code."""
     console = Console(all_to_stderr=as_json)
     after = 0
+    is_interrupted = False
     while True:
+        # The question is asked in here too: Ctrl-C may come at any moment, also just after an answer.
         try:
+            if is_interrupted:
+                is_interrupted = False
+                if _wants_to_stop(job):
+                    print(f"stopping {job} and its points …", file=sys.stderr)
+                    remote.stop(job)
+                    break
+                print(f"{job} goes on", file=sys.stderr)
             for line in remote.lines(job, is_following=True, after=after):
                 after = line.number
                 show(console, line)
             break
         except KeyboardInterrupt:
-            if _wants_to_stop(job):
-                print(f"stopping {job} and its points …", file=sys.stderr)
-                remote.stop(job)
-                break
-            print(f"{job} goes on", file=sys.stderr)
+            is_interrupted = True
     about = remote.ps(job)
     code = int(about["exit_code"] if about["exit_code"] is not None else 1)
     if as_json:
