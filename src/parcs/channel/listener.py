@@ -161,19 +161,19 @@ class Listener:
             self._refuse(
                 next(iter(callers.values())), callers, "waited longest while too many called at once"
             )
-        machine = AcceptorV2(self._token, self._hello)
-        machine.start()
-        callers[sock] = Caller(sock, machine, time.monotonic() + self._settings.handshake_timeout_s)
-        self._selector.register(sock, selectors.EVENT_READ)
-        self._hear(callers[sock], callers)
+        until = time.monotonic() + self._settings.handshake_timeout_s
+        self._hear(self._greet(sock, until, callers), callers)
 
     def _take_lines(self, callers: dict[socket.socket, Caller]) -> None:
         while self._lines:
-            line = self._lines.popleft()
-            machine = AcceptorV2(self._token, self._hello)
-            machine.start()
-            callers[line] = Caller(line, machine, math.inf)
-            self._selector.register(line, selectors.EVENT_READ)
+            self._greet(self._lines.popleft(), math.inf, callers)
+
+    def _greet(self, sock: Any, until: float, callers: dict[socket.socket, Caller]) -> Caller:
+        machine = AcceptorV2(self._token, self._hello)
+        machine.start()
+        caller = callers[sock] = Caller(sock, machine, until)
+        self._selector.register(sock, selectors.EVENT_READ)
+        return caller
 
     def _hear(self, caller: Caller, callers: dict[socket.socket, Caller]) -> None:
         try:

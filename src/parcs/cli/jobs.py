@@ -12,7 +12,6 @@ from parcs.cli import cluster_run, output, target
 from parcs.engine.console import Console
 
 Job = Annotated[str, typer.Argument(help="A job's name, or an unmistakable beginning of it.")]
-_STAGES = ("accepted", "scheduled", "image", "created", "running", "called")
 
 
 def jobs(on: target.On = None, as_json: output.AsJson = False) -> None:
@@ -118,11 +117,13 @@ def warm(
 
 def _print_timeline(rows: list[dict[str, Any]]) -> None:
     """Seconds since the request, for each stage of each start."""
+    from parcs.swarm.job import STAGES
+
     table = []
     for row in rows:
         stages = row["stages"]
         begin = stages.get("accepted")
-        known = [stages.get(stage) for stage in _STAGES]
+        known = [stages.get(stage) for stage in STAGES]
         table.append(
             (
                 row["name"],
@@ -131,7 +132,7 @@ def _print_timeline(rows: list[dict[str, Any]]) -> None:
                 *("-" if at is None or begin is None else f"{max(at - begin, 0):.3f}" for at in known[1:]),
             )
         )
-    output.print_table(["point", "launcher", "node", *(f"{stage} [s]" for stage in _STAGES[1:])], table)
+    output.print_table(["point", "launcher", "node", *(f"{stage} [s]" for stage in STAGES[1:])], table)
 
 
 def _age(at: float) -> str:

@@ -7,6 +7,8 @@ DOCKER_CONTEXT, then the current context.
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,22 +61,22 @@ class Docker:
 
     def stream(self, path: str, timeout_s: float | None = None, **query: Any) -> requests.Response:
         """GET a resource that goes on coming; close it when done."""
+        response = self.send("GET", path, timeout_s, params=query, stream=True)
+        check(response, path)
+        return response
+
+    def send(
+        self, method: str, path: str, timeout_s: float | None = _TIMEOUT_S, **options: Any
+    ) -> requests.Response:
+        """The Engine's answer, also a refusal; ``options`` as `requests` takes them."""
         with translated(self.url):
             address = f"{self.api.base_url}/v{VERSION}{path}"
-            response = self.api.get(address, params=query, stream=True, timeout=timeout_s)
-            check(response, path)
-            return response
-
-    def close(self) -> None:
-        """Close its connections."""
-        self.api.close()
+            return self.api.request(method, address, timeout=timeout_s, **options)
 
     def _json(self, method: str, path: str, **options: Any) -> Any:
-        with translated(self.url):
-            address = f"{self.api.base_url}/v{VERSION}{path}"
-            response = self.api.request(method, address, timeout=_TIMEOUT_S, **options)
-            check(response, path)
-            return response.json() if response.content else None
+        response = self.send(method, path, **options)
+        check(response, path)
+        return response.json() if response.content else None
 
 
 @contextmanager
@@ -97,14 +99,29 @@ def check(response: requests.Response, path: str) -> None:
     """Raise what the Engine complained of, if it did."""
     if response.status_code < 400:
         return
-    try:
-        message = str(response.json().get("message", ""))
-    except ValueError:
-        message = response.text[:300]
+    message = complaint(response)
     response.close()
     if response.status_code in (401, 403):
         message = f"you may not do this with that Docker Engine: {message or path}"
     raise errors.DockerError(message or f"{path}: status {response.status_code}", response.status_code)
+
+
+def complaint(response: requests.Response) -> str:
+    """What the Engine says of a request that it refused."""
+    try:
+        return str(response.json().get("message", ""))
+    except ValueError:
+        return response.text[:300]
+
+
+def registry_header(credentials: dict[str, str] | None) -> dict[str, str]:
+    """The header that carries a registry's user and password."""
+    return {"X-Registry-Auth": encoded(credentials)} if credentials else {}
+
+
+def encoded(value: Any) -> str:
+    """A value as Docker takes it in a header."""
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).decode()
 
 
 def _connect(where: str) -> tuple[docker.APIClient, str]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable, Iterator
 from typing import IO, Any, NamedTuple
 
 import docker.auth
+import requests
 
 from parcs import errors
-from parcs.dockerapi.client import VERSION, Docker, check, translated
-from parcs.dockerapi.services import registry_header
+from parcs.dockerapi.client import Docker, check, complaint, encoded, registry_header, translated
 
 Credentials = dict[str, str]
 
@@ -49,23 +48,14 @@ def inspect_remote(docker: Docker, reference: str, credentials: Credentials | No
         ImageMissingError: nothing, or this user may not see it.
         DockerError: the registry does not answer.
     """
-    try:
-        response = docker.api.get(
-            f"{docker.api.base_url}/v{VERSION}/distribution/{reference}/json",
-            headers=registry_header(credentials),
-            timeout=30,
-        )
-        with translated(docker.url):
-            if response.status_code in (401, 403, 404):
-                raise errors.ImageMissingError(reference, _message(response))
-            if response.status_code >= 400:
-                message = _message(response)
-                if "unauthorized" in message or "denied" in message or "not found" in message:
-                    raise errors.ImageMissingError(reference, message)
-                raise errors.DockerError(f"{reference}: {message}", response.status_code)
-        body = response.json()
-    except OSError as error:
-        raise errors.DockerUnavailableError(f"{docker.url}: {error}") from error
+    response = docker.send("GET", f"/distribution/{reference}/json", headers=registry_header(credentials))
+    if response.status_code >= 400:
+        why = complaint(response)
+        is_known = any(word in why for word in ("unauthorized", "denied", "not found"))
+        if is_known or response.status_code in (401, 403, 404):
+            raise errors.ImageMissingError(reference, why)
+        raise errors.DockerError(f"{reference}: {why}", response.status_code)
+    body = response.json()
     platforms = [
         f"{item.get('os', '')}/{item.get('architecture', '')}" for item in body.get("Platforms") or []
     ]
@@ -92,28 +82,12 @@ def pull(docker: Docker, reference: str, credentials: Credentials | None = None)
 
 def push(docker: Docker, reference: str, credentials: Credentials | None = None) -> str:
     """Send an image to its registry; returns the digest it has there."""
-    headers = registry_header(credentials) or {
-        "X-Registry-Auth": "e30="
-    }  # an empty object: the API wants one
+    headers = {"X-Registry-Auth": encoded(credentials or {})}  # the API wants one, also if it is empty
     digest = ""
     path = f"/images/{repository(reference)}/push"
     for message in _perform(docker, path, {"tag": _tag(reference)}, headers, reference):
         digest = (message.get("aux") or {}).get("Digest", digest)
     return digest
-
-
-def tag(docker: Docker, reference: str, name: str) -> None:
-    """Give an image one more name."""
-    docker.post(f"/images/{reference}/tag", repo=repository(name), tag=_tag(name))
-
-
-def remove(docker: Docker, reference: str) -> None:
-    """Take a name from the Engine's own store; the last name takes the image with it."""
-    try:
-        docker.delete(f"/images/{reference}", force="true")
-    except errors.DockerError as error:
-        if error.status != 404:
-            raise
 
 
 def build(
@@ -137,21 +111,19 @@ def build(
         "rm": "1",
         "forcerm": "1",
     }
-    headers = {"Content-Type": "application/x-tar", **_all_credentials(credentials)}
+    headers = {"Content-Type": "application/x-tar"}
+    if credentials:
+        headers["X-Registry-Config"] = encoded(credentials)
     lines: list[str] = []
-    with translated(docker.url):
-        response = docker.api.post(
-            f"{docker.api.base_url}/v{VERSION}/build", params=query, data=context, headers=headers, stream=True,
-            timeout=None,
-        )  # fmt: skip
-        check(response, "/build")
-        for message in _messages(response):
-            if "error" in message:
-                raise errors.ImageBuildError(tags[0], [*lines[-12:], str(message["error"])])
-            for line in str(message.get("stream", "")).splitlines():
-                if line.strip():
-                    lines.append(line)
-                    tell(line)
+    response = docker.send("POST", "/build", None, params=query, data=context, headers=headers, stream=True)
+    check(response, "/build")
+    for message in _messages(docker, response):
+        if "error" in message:
+            raise errors.ImageBuildError(tags[0], [*lines[-12:], str(message["error"])])
+        for line in str(message.get("stream", "")).splitlines():
+            if line.strip():
+                lines.append(line)
+                tell(line)
 
 
 def stored_credentials(registry: str) -> Credentials | None:
@@ -164,40 +136,25 @@ def stored_credentials(registry: str) -> Credentials | None:
     return {key.lower() if key != "ServerAddress" else "serveraddress": value for key, value in kept.items()}
 
 
-def _all_credentials(credentials: dict[str, Credentials] | None) -> dict[str, str]:
-    """The header with what a build needs to fetch its base images."""
-    if not credentials:
-        return {}
-    return {"X-Registry-Config": base64.urlsafe_b64encode(json.dumps(credentials).encode()).decode()}
-
-
 def _perform(
     docker: Docker, path: str, query: dict[str, Any], headers: dict[str, str], reference: str
 ) -> list[dict[str, Any]]:
-    with translated(docker.url):
-        address = f"{docker.api.base_url}/v{VERSION}{path}"
-        response = docker.api.post(address, params=query, headers=headers, stream=True, timeout=None)
-        if response.status_code >= 400:
-            raise errors.ImageMissingError(reference, _message(response))
-        messages = list(_messages(response))
+    response = docker.send("POST", path, None, params=query, headers=headers, stream=True)
+    if response.status_code >= 400:
+        raise errors.ImageMissingError(reference, complaint(response))
+    messages = list(_messages(docker, response))
     for message in messages:
         if "error" in message:
             raise errors.ImageMissingError(reference, str(message["error"]))
     return messages
 
 
-def _messages(response: Any) -> Iterator[dict[str, Any]]:
-    with response:
+def _messages(docker: Docker, response: requests.Response) -> Iterator[dict[str, Any]]:
+    """One JSON object a line; the connection may break in any of them."""
+    with translated(docker.url), response:
         for line in response.iter_lines():
             if line:
                 yield json.loads(line)
-
-
-def _message(response: Any) -> str:
-    try:
-        return str(response.json().get("message", ""))
-    except ValueError:
-        return str(response.text[:300])
 
 
 def _tag(reference: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple
 import urllib3
 
 from parcs import errors
-from parcs.dockerapi.client import Docker
+from parcs.dockerapi.client import Docker, registry_header
 
 
 class Service(NamedTuple):
@@ -36,6 +35,15 @@ def create(docker: Docker, spec: dict[str, Any], credentials: dict[str, str] | N
     """
     made: str = docker.post("/services/create", spec, headers=registry_header(credentials))["ID"]
     return made
+
+
+def ensure(docker: Docker, spec: dict[str, Any], credentials: dict[str, str] | None = None) -> None:
+    """Make a service unless there is one of that name: of somebody else, or of a request whose answer was lost."""
+    try:
+        create(docker, spec, credentials)
+    except errors.DockerError as error:
+        if error.status != 409:
+            raise
 
 
 def update(
@@ -106,13 +114,6 @@ def _multiplexed(response: Any) -> Iterator[tuple[int, bytes]]:
         if len(data) < size:
             return
         yield head[0], data
-
-
-def registry_header(credentials: dict[str, str] | None) -> dict[str, str]:
-    """The header that carries a registry's user and password."""
-    if not credentials:
-        return {}
-    return {"X-Registry-Auth": base64.urlsafe_b64encode(json.dumps(credentials).encode()).decode()}
 
 
 def _service(item: dict[str, Any]) -> Service:

@@ -26,6 +26,15 @@ class PointRecord:
         self.ending: Ending | None = None
         self.cpu_s = 0.0
 
+    def end(self, ending: Ending, cpu_s: float) -> None:
+        """Its process is over."""
+        self.ending, self.ended_at, self.cpu_s = ending, time.time(), cpu_s
+        if self.state is PointState.STARTING:
+            event = PointEvent.NOT_STARTED
+        else:
+            event = PointEvent.EXITED_WELL if ending.is_clean else PointEvent.EXITED_BADLY
+        self.state = advance(self.state, event)
+
     def to_json(self) -> dict[str, Any]:
         """As in the answer to a status request."""
         return {
@@ -93,14 +102,7 @@ class ControlSpace:
     def add(self, module: str, language: str, creator: str) -> PointRecord:
         """A new point, with a name nobody has."""
         stem = module.rpartition("/")[2].partition(":")[0]
-        while True:
-            self._numbers[stem] += 1
-            name = f"{stem}-{self._numbers[stem]}"
-            if name not in self.points and name != RUNNER:
-                break
-        record = PointRecord(name, module, language, creator, time.time())
-        self.points[name] = record
-        return record
+        return self.add_named(f"{stem}-{self.next_number(stem, 1)}", module, language, creator)
 
     def add_named(self, name: str, module: str, language: str, creator: str) -> PointRecord:
         """A new point with a name from `next_number`."""
@@ -140,13 +142,7 @@ class ControlSpace:
 
     def end(self, name: str, ending: Ending, cpu_s: float) -> None:
         """A point's process is over."""
-        record = self.record(name)
-        record.ending, record.ended_at, record.cpu_s = ending, time.time(), cpu_s
-        if record.state is PointState.STARTING:
-            event = PointEvent.NOT_STARTED
-        else:
-            event = PointEvent.EXITED_WELL if ending.is_clean else PointEvent.EXITED_BADLY
-        record.state = advance(record.state, event)
+        self.record(name).end(ending, cpu_s)
         self._waiting.pop(name, None)
 
     def set_waiting(self, program: str, waiting: Waiting) -> list[Verdict]:

@@ -15,6 +15,8 @@ from parcs.lab import system
 
 BRIDGE = "br0"
 _FIRST_NODE = 11
+_NEIGHBOURS = Path("/proc/sys/net/ipv4/neigh/default")
+_NEIGHBOUR_LIMITS = {"gc_thresh3": 16384, "gc_thresh2": 8192, "gc_thresh1": 4096}
 
 
 class Network:
@@ -122,6 +124,22 @@ class Network:
 
     def _in_hub(self, *words: str) -> None:
         system.run("ip", "-n", self.hub, *words)
+
+
+def make_room_for_neighbours() -> bool:
+    """Raise the limits of the kernel's table of neighbours, which all nodes of a lab share; False if it cannot be.
+
+    On every node an overlay network keeps an entry for each container of every other: the usual 1,024 are spent at
+    about 250 containers on 4 nodes, and what comes later is not reached. Never lowered, nor put back: other labs
+    may be up.
+    """
+    try:
+        for name, wanted in _NEIGHBOUR_LIMITS.items():
+            if int((_NEIGHBOURS / name).read_text()) < wanted:
+                (_NEIGHBOURS / name).write_text(str(wanted))
+    except OSError:
+        return False
+    return True
 
 
 def free_prefix() -> str:

@@ -93,15 +93,11 @@ def up(docker: Docker, tell: Tell, registry: str = "") -> Access:
         "PYTHONUNBUFFERED": "1",
     }
     own = "" if registry else str(docker.get("/info")["Swarm"]["NodeID"])
-    plan = spec.EnginePlan(image.pinned, own, secret, labels, environment, names.OUTSIDE_PORT)
+    plan = spec.EnginePlan(image.pinned, own, secret, labels, environment)
     wanted = spec.engine(plan, names.NETWORK)
     tell(f"starting the engine server {VERSION}")
     if service is None:
-        try:
-            services.create(docker, wanted, builder.credentials)
-        except errors.DockerError as error:
-            if error.status != 409:  # somebody else deploys it in this moment
-                raise
+        services.ensure(docker, wanted, builder.credentials)
     elif _image(service.spec) != image.pinned or service.labels != labels:
         services.update(docker, service, wanted, builder.credentials)
     _ensure_presence(docker, python.pinned, builder.credentials)
@@ -116,11 +112,7 @@ def _ensure_presence(docker: Docker, image: str, credentials: images.Credentials
     if found and _image(found[0].spec) != image:
         services.update(docker, found[0], wanted, credentials)
     elif not found:
-        try:
-            services.create(docker, wanted, credentials)
-        except errors.DockerError as error:
-            if error.status != 409:  # somebody else deploys in this moment
-                raise
+        services.ensure(docker, wanted, credentials)
 
 
 def down(docker: Docker) -> bool:

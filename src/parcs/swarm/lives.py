@@ -17,7 +17,7 @@ from parcs.dockerapi import services, tasks
 from parcs.dockerapi.nodes import Node
 from parcs.dockerapi.tasks import Task
 from parcs.engine.server import Answer
-from parcs.engine.space import ControlSpace
+from parcs.engine.space import ControlSpace, PointRecord
 from parcs.model.lifecycle import Ending, PointEvent, PointState, advance
 from parcs.swarm import names
 from parcs.swarm.job import Group, Job, Member
@@ -212,8 +212,7 @@ class Lives:
         else:
             record = job.space.points.get(member.name)
             if record is not None and not record.state.is_final:
-                if record.state is PointState.STARTING and not ending.reason:
-                    job.space.advance(member.name, PointEvent.STARTED)
+                _note_that_it_ran(record, ending)
                 usage = job.usage.get(member.name)
                 self._state.server.on_ended(job.space, member.name, ending, usage[0] if usage else 0.0)
         for whose, within in {(job, group), self._state.groups.get(member.group, (job, group))}:
@@ -231,18 +230,10 @@ class Lives:
 
     def _end_runner(self, job: Job, group: Group, ending: Ending) -> None:
         assert job.runner is not None
-        if job.runner.state.is_final:
-            return
-        if job.runner.state is PointState.STARTING:
-            event = PointEvent.NOT_STARTED
-            if not ending.reason:
-                job.runner.state = advance(job.runner.state, PointEvent.STARTED)
-                event = PointEvent.EXITED_WELL if ending.is_clean else PointEvent.EXITED_BADLY
-        else:
-            event = PointEvent.EXITED_WELL if ending.is_clean else PointEvent.EXITED_BADLY
-        job.runner.state = advance(job.runner.state, event)
-        job.runner.ending, job.runner.ended_at = ending, time.time()
-        self._finish(job)
+        if not job.runner.state.is_final:
+            _note_that_it_ran(job.runner, ending)
+            job.runner.end(ending, 0.0)
+            self._finish(job)
 
     def tick(self) -> None:
         now = time.monotonic()
@@ -259,18 +250,10 @@ class Lives:
                 self.end_job(job, "the runner's connection is lost; what it started is ended")
         if now - self._swept > _SWEEP_S:
             self._swept = now
-            self._state.workers.submit(self._sweep)
-
-    def _sweep(self) -> None:
-        """Find services of jobs that are over, or that nobody knows; on a thread of the pool."""
-        try:
-            found = services.find(self._state.docker, names.JOB)
-        except errors.DockerError:
-            return  # the watcher says so already
-        self._state.server.call_soon(lambda: self._remove_strays(found))
+            self.sweep()  # if Docker does not answer, the watcher says so
 
     def sweep(self) -> Answer:
-        """Remove now what is left of jobs that are gone; gives the names of the services."""
+        """Remove services of jobs that are over, or that nobody knows; gives the names of the services."""
         future: Future[dict[str, Any]] = Future()
 
         def then(found: list[services.Service]) -> None:
@@ -298,6 +281,12 @@ class Lives:
             services.remove(self._state.docker, service)
         except errors.DockerError as error:
             logger.debug("the next sweep tries again: %s", error)
+
+
+def _note_that_it_ran(record: PointRecord, ending: Ending) -> None:
+    """Between two looks a task may have started and ended: only what could not start says a reason."""
+    if record.state is PointState.STARTING and not ending.reason:
+        record.state = advance(record.state, PointEvent.STARTED)
 
 
 def _stopped(why: str) -> Ending:

@@ -34,12 +34,10 @@ FIRST: Final = "parcs.first"
 COUNT: Final = "parcs.count"
 LANGUAGE: Final = "parcs.language"
 PROTOCOL: Final = "parcs.protocol"
-BEGUN: Final = "parcs.begun"
 
 VERSION: Final = "parcs.version"
 CERTIFICATE: Final = "parcs.certificate"
 REGISTRY: Final = "parcs.registry"
-PORT: Final = "parcs.port"
 
 RUNNER_KIND: Final = "runner"
 POINTS_KIND: Final = "points"

@@ -18,6 +18,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any, Final
 
 from parcs import errors
@@ -126,7 +127,7 @@ class Relay:
                 self._keep_line(secure)
             else:
                 engine = socket.create_connection(self._engine, timeout=self._settings.handshake_timeout_s)
-                join(secure, engine)
+                join(secure, engine, self._settings.host_silence_s)
         except BaseException:
             secure.close()
             raise
@@ -147,8 +148,9 @@ class Relay:
                 raise errors.HandshakeError("a caller that is no point")
             opening += data
         line = self._take_line(opening[len(MAGIC) : len(MAGIC) + SPACE])
-        line.sendall(opening)
-        join(line, sock)
+        with closing(line):
+            line.sendall(opening)
+            join(line, sock, self._settings.host_silence_s)
 
     def _take_line(self, space: bytes) -> tls.TlsSocket:
         """A line of that job that is still alive."""
@@ -211,8 +213,11 @@ class _Direction:
             return  # the rest when the target takes it
 
 
-def join(one: Any, other: Any) -> None:
-    """Pass bytes between two sockets both ways until both have ended, or one has broken; closes them."""
+def join(one: Any, other: Any, silence_s: float) -> None:
+    """Pass bytes between two sockets both ways until both have ended, or one has broken; closes them.
+
+    A machine that acknowledges nothing for ``silence_s`` counts as dead.
+    """
     for sock in (one, other):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setblocking(False)
@@ -241,7 +246,7 @@ def join(one: Any, other: Any) -> None:
                 is_plain = _watch(poller, wanted, ways, back)
             elif not is_active or active - looked > _LOOK_S:
                 looked = time.monotonic()
-                if any(sockets.silent_for(sock) > Settings().host_silence_s for sock in (one, other)):
+                if any(sockets.silent_for(sock) > silence_s for sock in (one, other)):
                     return
     except OSError:
         return  # one side is gone: so is the connection

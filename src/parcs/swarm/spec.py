@@ -85,7 +85,6 @@ class EnginePlan(NamedTuple):
     secret: dict[str, str]
     labels: dict[str, str]
     environment: dict[str, str]
-    port: int
 
 
 def engine(plan: EnginePlan, network: str) -> dict[str, Any]:
@@ -125,7 +124,7 @@ def engine(plan: EnginePlan, network: str) -> dict[str, Any]:
                 {
                     "Protocol": "tcp",
                     "TargetPort": names.OUTSIDE_PORT,
-                    "PublishedPort": plan.port,
+                    "PublishedPort": names.OUTSIDE_PORT,
                     "PublishMode": "host",
                 }
             ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Final
 
@@ -116,7 +117,6 @@ class Starter:
         for member in group.members.values():
             member.stages["accepted"] = accepted
         job.groups[key] = group
-        self._state.groups[key] = (job, group)
         labels = labels_of(job, group, resolved, stem, first)
         environment = {
             **self.environment(job),
@@ -135,17 +135,13 @@ class Starter:
             wanted.resources, wanted.placement,
         )  # fmt: skip
 
-        def created(_: object) -> None:
-            self._output.follow(job, group)
-            future.set_result({"points": [r.name for r in records], "protocol": about.protocol})
-
-        def failed() -> None:
+        def undo() -> None:
             for record in records:
                 job.space.discard(record.name)
             job.groups.pop(key, None)
-            self._state.groups.pop(key, None)
 
-        self._state.in_background(lambda: self.make_service(launch), created, future, failed)
+        answer = {"points": [record.name for record in records], "protocol": about.protocol}
+        self.launch(job, group, launch, answer, future, undo)
 
     def suspect(self, job: Job, point: str) -> None:
         """A program says that a point's machine does not answer: others are used for a while."""
@@ -166,16 +162,31 @@ class Starter:
             constraints=(*placement.constraints, *(f"node.id!={node}" for node in sorted(avoided)))
         )
 
-    def make_service(self, launch: spec.Launch) -> None:
-        try:
-            services.create(
-                self._state.docker,
-                spec.service(launch, names.NETWORK),
-                self._state.resolver.credentials(launch.image),
-            )
-        except errors.DockerError as error:
-            if error.status != 409:  # the answer to an earlier attempt was lost: it is there
-                raise
+    def launch(
+        self,
+        job: Job,
+        group: Group,
+        launch: spec.Launch,
+        answer: dict[str, Any],
+        future: Future[dict[str, Any]],
+        undo: Callable[[], object],
+    ) -> None:
+        """Have a group's service made: ``future`` gets ``answer``, or the error after ``undo``."""
+        self._state.groups[group.key] = (job, group)
+
+        def make() -> None:
+            wanted = spec.service(launch, names.NETWORK)
+            services.ensure(self._state.docker, wanted, self._state.resolver.credentials(launch.image))
+
+        def made(_: object) -> None:
+            self._output.follow(job, group)
+            future.set_result(answer)
+
+        def failed() -> None:
+            self._state.groups.pop(group.key, None)
+            undo()
+
+        self._state.in_background(make, made, future, failed)
 
     def environment(self, job: Job) -> dict[str, str]:
         space = bytes.fromhex(job.space.identity)
@@ -236,34 +247,16 @@ class Starter:
         group = Group(f"{job.name}-runner", job.name, module, "runner", "", [RUNNER], resolved.about.protocol)
         group.members[1].stages["accepted"] = accepted
         job.runner_group = group
-        self._state.groups[group.key] = (job, group)
-        labels = {
-            names.JOB: job.space.identity,
-            names.KIND: names.RUNNER_KIND,
-            names.NAME: job.name,
-            names.OWNER: job.owner,
-            names.GROUP: group.key,
-            names.MODULE: module,
-            names.LAUNCHER: "runner",
-            names.LANGUAGE: resolved.about.language,
-            names.PROTOCOL: str(resolved.about.protocol),
-            names.BEGUN: repr(time.time()),
-        }
+        labels = {**labels_of(job, group, resolved, "", 1), names.KIND: names.RUNNER_KIND}
         environment = {**defaults_of(resolved.about), **environment, **self.environment(job)}
         launch = spec.Launch(
             job.name, resolved.image, resolved.about.command, 1, environment, labels,
             wanted.resources, wanted.placement,
         )  # fmt: skip
 
-        def created(_: object) -> None:
-            self._output.follow(job, group)
-            future.set_result({"job": job.name, "space": job.space.identity, "image": resolved.image})
-
-        def failed() -> None:
-            self._state.groups.pop(group.key, None)
-            self._state.jobs.by_space.pop(job.space.identity, None)
-
-        self._state.in_background(lambda: self.make_service(launch), created, future, failed)
+        answer = {"job": job.name, "space": job.space.identity, "image": resolved.image}
+        jobs = self._state.jobs.by_space
+        self.launch(job, group, launch, answer, future, lambda: jobs.pop(job.space.identity, None))
 
     def forget(self, job: Job) -> None:
         """Remove a job that has ended from the list.
@@ -290,7 +283,7 @@ def stem_of(module: str) -> str:
 
 
 def labels_of(job: Job, group: Group, resolved: Resolved, stem: str, first: int) -> dict[str, str]:
-    """All that `_recover_group` needs to know a group again."""
+    """All that `recovery` needs to know a group again."""
     return {
         names.JOB: job.space.identity,
         names.KIND: names.POINTS_KIND,

@@ -114,7 +114,6 @@ class WarmPoints:
         )
         group.pool = pool
         job.groups[group.key] = group
-        self._state.groups[group.key] = (job, group)
         labels = starter.labels_of(job, group, resolved, stem, first)
         environment = {
             **self._starter.environment(job),
@@ -127,15 +126,7 @@ class WarmPoints:
             wanted.resources, wanted.placement,
         )  # fmt: skip
 
-        def created(_: object) -> None:
-            self._output.follow(job, group)
-            future.set_result(None)
-
-        def failed() -> None:
-            job.groups.pop(group.key, None)
-            self._state.groups.pop(group.key, None)
-
-        self._state.in_background(lambda: self._starter.make_service(launch), created, future, failed)
+        self._starter.launch(job, group, launch, {}, future, lambda: job.groups.pop(group.key, None))
 
     def on_waiting(self, session: Session) -> None:
         job = self._state.jobs.of(session.space.hex())
