@@ -66,20 +66,34 @@ class Bench:
 
     def sdk(self, count: int) -> float:
         """The reference: seconds until ``count`` services, created at once with the Docker SDK, all run."""
+
+        def create(client: docker.DockerClient) -> list[Any]:
+            with ThreadPoolExecutor(count) as pool:
+                return list(pool.map(lambda _: self._idle_service(client), range(count)))
+
+        return self._until_all_run(create, count)
+
+    def sdk_replicas(self, count: int) -> float:
+        """As `sdk`, but one service of ``count`` replicas, without virtual addresses."""
+        how = {
+            "mode": docker.types.ServiceMode("replicated", count),
+            "endpoint_spec": docker.types.EndpointSpec(mode="dnsrr"),
+        }
+        return self._until_all_run(lambda client: [self._idle_service(client, **how)], count)
+
+    def _idle_service(self, client: docker.DockerClient, **how: Any) -> Any:
+        return client.services.create(
+            self.image, ["sleep", "3600"], networks=[PLAIN_NETWORK],
+            restart_policy=docker.types.RestartPolicy(condition="none"), **how,
+        )  # fmt: skip
+
+    def _until_all_run(self, create: Callable[[docker.DockerClient], list[Any]], count: int) -> float:
         client = docker.DockerClient(self.lab.url, version="1.41", max_pool_size=count)
-
-        def create(_: int) -> Any:
-            return client.services.create(
-                self.image, ["sleep", "600"], networks=[PLAIN_NETWORK],
-                restart_policy=docker.types.RestartPolicy(condition="none"),
-            )  # fmt: skip
-
         begin = time.perf_counter()
-        with ThreadPoolExecutor(count) as pool:
-            made = list(pool.map(create, range(count)))
+        made = create(client)
         wanted = {service.id for service in made}
         while sum(t.state == "running" for t in tasks.find(self.docker) if t.service in wanted) < count:
-            time.sleep(0.02)
+            time.sleep(0.02 if count < 100 else 0.5)
         took = time.perf_counter() - begin
         for service in made:
             service.remove()
@@ -162,13 +176,14 @@ def _relay(b: Bench) -> list[Row]:
 
 
 def hundreds(b: Bench) -> None:
-    """400 points in one call, in steps of 100: does the time per point grow?"""
+    """400 points in one call, in steps of 100, beside one service of as many idle replicas."""
     for count in (100, 200, 300, 400):
         # Four machines share two processors here: hundreds of starts hold acknowledgements up for seconds.
         patient = {"PARCS_START_TIMEOUT": "600", "PARCS_HOST_SILENCE": "60"}
-        got = b.run("factor", count, N="1000", **patient)
+        theirs = b.sdk_replicas(count) / count * 1e3
+        ours = b.run("factor", count, N="1000", **patient)["elapsed"] / count * 1e3
         print(
-            f"{count} points: {got['elapsed']:.1f} s, {got['elapsed'] / count * 1e3:.0f} ms a point",
+            f"{count} points: {ours:.0f} ms a point, {theirs:.0f} ms an idle replica: {ours / theirs:.2f} x",
             flush=True,
         )
 

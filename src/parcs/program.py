@@ -1,5 +1,6 @@
 """A program's place in the control space, set up from its environment.
 
+PARCS_WARM set       a point that waits for a creator first (parcs.standby)
 PARCS_CALL set       a point: dial the creator back (version 2)
 otherwise a Service  listens as the original does (version 1, port 4444): any original runner can drive it
 PARCS_ENGINE set     its engine server; without it a program that starts points becomes its own engine
@@ -24,15 +25,14 @@ from parcs.wire import control
 
 if TYPE_CHECKING:
     from parcs.channel.tcp import TcpChannel
-    from parcs.engine.client import EngineClient, RemoteEngine
+    from parcs.engine.client import EngineClient
+    from parcs.engine.remote import RemoteEngine
     from parcs.engine.space import Summary
 
 logger = logging.getLogger("parcs")
 
 PORT_V1 = 4444
 _NETWORK_S = 55.0
-_SERVER_S = 600.0
-_RETRY_S = 0.3
 _USAGE_S = 5.0
 _GRACE_S = 2.0
 
@@ -68,6 +68,10 @@ class Program:
             SettingsError: the environment contradicts itself.
         """
         environment = os.environ
+        if environment.get(contract.WARM_VARIABLE):
+            from parcs import standby
+
+            standby.wait_to_be_taken(_own_name(environment))
         token = environment.get(contract.TOKEN_VARIABLE, "")
         engine_url = environment.get(contract.ENGINE_VARIABLE, "")
         if engine_url and not token:
@@ -96,7 +100,7 @@ class Program:
         """The engine; found, or made, at the first use."""
         if self._engine is None:
             from parcs.engine import registry
-            from parcs.engine.client import RemoteEngine
+            from parcs.engine.remote import RemoteEngine
 
             if self._client is not None:
                 self._engine = RemoteEngine(self.endpoint, self._client)
@@ -122,8 +126,6 @@ class Program:
 
     def call_creator(self) -> str:
         """Dial the creator back, or wait for an original runner to dial; returns who it is."""
-        if os.environ.get(contract.WARM_VARIABLE):
-            self._wait_to_be_taken()
         if self.is_point:
             self._parent = self._dial_creator()
             if self.endpoint.node:
@@ -140,33 +142,6 @@ class Program:
         logger.info("Waiting for a runner on %s:%d", host or "*", port)
         self._parent, ip = accept_original(host, port, self.endpoint)
         return ip
-
-    def _wait_to_be_taken(self) -> None:
-        """A warm point waits at its engine server until somebody wants it; then it is that one's."""
-        url = os.environ[contract.ENGINE_VARIABLE]
-        message = self._await_take(url)
-        os.environ.update({str(key): str(value) for key, value in message["environment"].items()})
-        self.endpoint.close()
-        taken = Program(
-            str(message["point"]), os.environ[contract.TOKEN_VARIABLE].encode(), url, str(message["call"])
-        )
-        self.__dict__.update(taken.__dict__)
-
-    def _await_take(self, url: str) -> dict[str, Any]:
-        patience_s = 0.0 if addresses.parse(url).is_here else _SERVER_S
-        deadline = time.monotonic() + patience_s
-        while True:
-            try:
-                channel = self.endpoint.dial(url, "warm", self.endpoint.name, "engine")
-                message: dict[str, Any] = channel.recv()
-                channel.close()
-                if message.get("event") != "take":
-                    raise SystemExit(0)  # it is wanted no more
-                return message
-            except errors.ChannelError:
-                if time.monotonic() >= deadline:
-                    raise SystemExit(0) from None  # nobody will want it any more
-            time.sleep(_RETRY_S)
 
     def _dial_creator(self) -> TcpChannel:
         """Call the creator. A container's network may be some moments behind the container itself."""

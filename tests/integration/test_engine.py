@@ -11,8 +11,9 @@ import pytest
 
 from parcs import connect, errors
 from parcs.channel import Endpoint
-from parcs.engine.client import EngineClient, RemoteEngine
+from parcs.engine.client import EngineClient
 from parcs.engine.local import LocalEngineServer
+from parcs.engine.remote import RemoteEngine
 from parcs.model.settings import Settings
 
 TOKEN = b"a token"

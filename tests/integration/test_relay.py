@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -98,6 +100,74 @@ def test_a_point_and_a_program_outside_talk_as_if_directly(outside: Outside) -> 
     inner.close()
     with pytest.raises(errors.EndOfChannelError):
         outer.recv(timeout=5)
+    point.close()
+
+
+class Dribble:
+    """A bad line to a relay: bytes come in small pieces, cut anywhere."""
+
+    def __init__(self, target: Address) -> None:
+        self._server = socket.create_server(HERE)
+        self.address = Address("127.0.0.1", self._server.getsockname()[1], "tls")
+        self._target = target
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        with self._server:
+            one, _ = self._server.accept()
+            with one, socket.create_connection(self._target[:2]) as other:
+                pumps = [
+                    threading.Thread(target=self._pass_on, args=way) for way in ((one, other), (other, one))
+                ]
+                for pump in pumps:
+                    pump.start()
+                for pump in pumps:
+                    pump.join()
+
+    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
+        sink.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        choice = random.Random(1)
+        try:
+            while data := source.recv(choice.choice((1, 7, 100, 5000))):
+                sink.sendall(data)
+                time.sleep(0.0005)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            source.close()  # the other way's end is this one's
+
+    def join(self) -> None:
+        self._thread.join(5.0)
+
+
+def test_records_may_come_in_pieces(outside: Outside) -> None:
+    line = Dribble(outside.address)
+    Lines(outside.program, line.address, outside.fingerprint).have(1)
+    point = outside.endpoint("p-1")
+    inner = point.dial(outside.inside, "point", "p-1", "creator")
+    outer = outside.program.adopt(outside.program.listener.claim("p-1", 5.0), "p-1", "p-1")
+    for value in ([1, 2], os.urandom(3000), {"text": "y" * 60_000}, os.urandom(200_000), "the end"):
+        outer.send(value)
+        assert inner.recv(timeout=20) == value
+        inner.send(value)
+        assert outer.recv(timeout=20) == value
+    point.close()
+    outer.close()
+    line.join()
+
+
+def test_what_comes_together_is_received_one_by_one_without_waiting(outside: Outside) -> None:
+    outside.lines.have(1)
+    point = outside.endpoint("p-1")
+    inner = point.dial(outside.inside, "point", "p-1", "creator")
+    outer = outside.program.adopt(outside.program.listener.claim("p-1", 5.0), "p-1", "p-1")
+    for size in (70_000, 1, 100_000, 200_000, 2, 3):
+        inner.send(
+            bytes(size)
+        )  # the relay joins them: records hold the end of one and the beginning of the next
+    begin = time.monotonic()
+    assert [len(outer.recv(timeout=5)) for _ in range(6)] == [70_000, 1, 100_000, 200_000, 2, 3]
+    assert time.monotonic() - begin < 0.5
     point.close()
 
 

@@ -21,7 +21,7 @@ from tests.conftest import wait_until
 from parcs import errors
 from parcs.dockerapi import nodes, services
 from parcs.dockerapi.client import Docker
-from parcs.engine.client import RemoteEngine
+from parcs.engine.remote import RemoteEngine
 from parcs.lab import Lab, Plan, system
 from parcs.lab.node import Node
 from parcs.model.settings import Settings

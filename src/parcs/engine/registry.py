@@ -18,7 +18,8 @@ from pathlib import Path
 from parcs import errors
 from parcs.channel import Endpoint, new_token
 from parcs.contract import engine as contract
-from parcs.engine.client import EngineClient, RemoteEngine
+from parcs.engine.client import EngineClient
+from parcs.engine.remote import RemoteEngine
 from parcs.model import settings as options
 
 _connections = itertools.count(1)

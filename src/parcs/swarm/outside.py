@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from parcs import errors
 from parcs.contract import engine as contract
-from parcs.engine.client import RemoteEngine
+from parcs.engine.remote import RemoteEngine
 from parcs.model import address as addresses
 from parcs.model import settings as options
 from parcs.swarm.remote import Access, Remote

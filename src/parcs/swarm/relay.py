@@ -119,11 +119,9 @@ class Relay:
                 self._count -= 1
 
     def _serve_outside(self, sock: socket.socket) -> None:
-        connection = self._context.wrap_socket(sock, server_side=True)
-        purpose = connection.selected_alpn_protocol()
-        secure = tls.TlsSocket(connection)
+        secure = tls.TlsSocket(sock, self._context, is_server=True)
         try:
-            if purpose == tls.LINE:
+            if secure.purpose == tls.LINE:
                 self._keep_line(secure)
             else:
                 engine = socket.create_connection(self._engine, timeout=self._settings.handshake_timeout_s)
@@ -184,7 +182,7 @@ class _Direction:
     def read(self) -> None:
         """Take what has come, and pass it on."""
         count = self.last = self._fill()
-        if count:
+        if count > 0:
             self.rest = self.buffer[:count]
             self.write()
         elif count == 0:
@@ -192,17 +190,11 @@ class _Direction:
             self.target.shutdown(socket.SHUT_WR)
 
     def _fill(self) -> int:
-        """Bytes read; -1 if there are none yet. TLS gives a record at a time: take several together."""
-        filled = 0
+        """Bytes read; -1 if there are none yet."""
         try:
-            while filled < _CHUNK:
-                count = self.source.recv_into(self.buffer[filled:], 0, socket.MSG_DONTWAIT)
-                filled += count
-                if count < _RECORD:
-                    break
+            return int(self.source.recv_into(self.buffer, 0, socket.MSG_DONTWAIT))
         except BlockingIOError:
-            return filled or -1
-        return filled
+            return -1
 
     def write(self) -> None:
         """Pass on what is left."""
@@ -228,17 +220,16 @@ def join(one: Any, other: Any, silence_s: float) -> None:
     for descriptor, events in wanted.items():
         poller.register(descriptor, events)
     looked = active = time.monotonic()
-    is_plain = True
     try:
+        for way in ways.values():
+            way.read()  # what came with the greeting makes no descriptor readable
+        is_plain = _watch(poller, wanted, ways, back)
         while not all(way.is_over for way in ways.values()):
             # Spinning shortens a conversation's round trips; a stream needs the processor for itself.
             is_active = time.monotonic() - active < _SPIN_S and all(w.last < _RECORD for w in ways.values())
             ready = poller.poll(0 if is_active else _LOOK_S * 1000)
             for descriptor, events in ready:
-                if events & select.POLLOUT:
-                    back[descriptor].write()
-                if events & ~select.POLLOUT and not ways[descriptor].rest and not ways[descriptor].is_over:
-                    ways[descriptor].read()
+                _move(events, ways[descriptor], back[descriptor])
             if ready:
                 active = time.monotonic()
                 if is_plain and not any(way.rest or way.is_over for way in ways.values()):
@@ -253,6 +244,14 @@ def join(one: Any, other: Any, silence_s: float) -> None:
     finally:
         one.close()
         other.close()
+
+
+def _move(events: int, way: _Direction, back: _Direction) -> None:
+    """What a descriptor is ready for: ``way`` reads from it, ``back`` writes to it."""
+    if events & select.POLLOUT:
+        back.write()
+    if events & ~select.POLLOUT and not way.rest and not way.is_over:
+        way.read()
 
 
 def _watch(

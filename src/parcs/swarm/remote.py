@@ -8,7 +8,8 @@ from typing import Any, NamedTuple, Self
 
 from parcs.channel import Endpoint
 from parcs.channel.lines import Lines
-from parcs.engine.client import EngineClient, RemoteEngine
+from parcs.engine.client import EngineClient
+from parcs.engine.remote import RemoteEngine
 from parcs.model.address import Address
 from parcs.model.settings import Settings
 from parcs.swarm import names

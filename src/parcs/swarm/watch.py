@@ -23,7 +23,7 @@ logger = logging.getLogger("parcs.engine")
 _HURRIED_S: Final = 0.05
 _CALM_S: Final = 0.5
 _NODES_S: Final = 1.0
-_SHARE: Final = 4.0
+_SHARE: Final = 9.0
 
 Deliver = Callable[[list[tasks.Task], list[nodes.Node], float], None]
 
