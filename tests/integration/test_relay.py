@@ -171,6 +171,25 @@ def test_what_comes_together_is_received_one_by_one_without_waiting(outside: Out
     point.close()
 
 
+def test_nothing_stays_in_the_relay(outside: Outside) -> None:
+    """Without signs of life nothing but the messages themselves moves the relay."""
+    outside.lines.have(1)
+    quiet = Settings(keepalive_s=0)
+    outside.program.settings = quiet
+    point = Endpoint("p-1", TOKEN, quiet, space=SPACE)
+    inner = point.dial(outside.inside, "point", "p-1", "creator")
+    outer = outside.program.adopt(outside.program.listener.claim("p-1", 5.0), "p-1", "p-1")
+    choice = random.Random(2)
+    for _ in range(30):
+        size = choice.randrange(1, 6 << 20)
+        for sender, receiver in ((outer, inner), (inner, outer)):
+            thread = threading.Thread(target=sender.send, args=(bytes(size),))
+            thread.start()
+            assert len(receiver.recv(timeout=10)) == size
+            thread.join()
+    point.close()
+
+
 def test_a_session_with_the_engine_goes_through_tls(outside: Outside) -> None:
     channel = outside.program.dial(str(outside.address), "engine", "", "engine")
     channel.send({"id": 1, "do": "status"})

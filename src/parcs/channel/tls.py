@@ -84,8 +84,8 @@ class TlsSocket:
     def recv_into(self, view: memoryview, count: int = 0, flags: int = 0) -> int:
         """As a socket's; waits at most a tick (BlockingIOError), or not at all with MSG_DONTWAIT.
 
-        What it leaves in memory when ``view`` is full does not make the descriptor readable: who waits for that
-        reads without waiting first.
+        With room for less than 64 KiB it may leave something in memory, which does not make the descriptor
+        readable: who waits for that reads without waiting first.
         """
         is_waiting = not flags & _NOW
         wanted = view[:count] if count else view
@@ -154,12 +154,14 @@ class TlsSocket:
             self._flush()
             if is_done:
                 return
-            while not self._is_ended:
+            while True:
                 try:
                     self._take_in(_RECORD)
                     break
                 except BlockingIOError:
                     self._wait(select.POLLIN)
+            if self._is_ended:
+                raise ConnectionResetError("the other side went away in mid-greeting")
 
     def _flush(self) -> None:
         """Send what TLS itself has to say; a few kilobytes into an empty buffer."""
@@ -182,28 +184,29 @@ class TlsSocket:
         try:
             with self._lock:
                 while filled < len(view):
-                    filled += self._tls.read(len(view) - filled, view[filled:])  # type: ignore[operator]
+                    count: Any = self._tls.read(len(view) - filled, view[filled:])
+                    if not count:
+                        self._is_ended = True  # by TLS's own goodbye; a channel has its own
+                        break
+                    filled += count
         except ssl.SSLWantReadError:
             return filled
-        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
-            self._is_ended = True  # usually without TLS's own goodbye: the channel has one
         except ssl.SSLError as error:
             raise ConnectionResetError(f"TLS: {error.reason or error}") from error
         return filled
 
     def _take_in(self, room: int) -> None:
-        """Read records from the system: no more than ``room`` bytes hold, but at least one.
+        """Read records from the system: one, or what ``room`` bytes hold beside the one OpenSSL may have part of.
 
         Raises:
             BlockingIOError: there is nothing yet.
         """
-        most = max(min(room - self._incoming.pending, len(self._read)), 2 * _RECORD)
+        most = min(max(room - self._incoming.pending, 3 * _RECORD) - 2 * _RECORD, len(self._read))
         count = self._sock.recv_into(self._read[:most])
         if count:
             self._incoming.write(self._read[:count])
         else:
-            self._incoming.write_eof()
-            self._is_ended = True
+            self._is_ended = True  # OpenSSL is not told: it would shut the other way too
 
     def _wait(self, event: int) -> bool:
         poller = select.poll()

@@ -11,6 +11,7 @@ each other, and the relay could not pretend to be either.
 from __future__ import annotations
 
 import logging
+import os
 import select
 import socket
 import ssl
@@ -235,7 +236,9 @@ def join(one: Any, other: Any, silence_s: float) -> None:
                 if is_plain and not any(way.rest or way.is_over for way in ways.values()):
                     continue  # nearly always: everything went through at once
                 is_plain = _watch(poller, wanted, ways, back)
-            elif not is_active or active - looked > _LOOK_S:
+            elif is_active and active - looked <= _LOOK_S:
+                os.sched_yield()  # the answer may have to be made on this very processor
+            else:
                 looked = time.monotonic()
                 if any(sockets.silent_for(sock) > silence_s for sock in (one, other)):
                     return

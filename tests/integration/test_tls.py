@@ -1,0 +1,118 @@
+"""TLS as channels use it: how a connection begins and ends, whatever the other side does. On socket pairs."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+
+import pytest
+
+from parcs.channel.tls import TlsSocket
+from parcs.swarm.__main__ import tls_context
+from parcs.swarm.deploy import new_certificate
+
+pytest.importorskip("docker")
+
+
+def client_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def greeting(sock: socket.socket, context: ssl.SSLContext) -> Future[TlsSocket]:
+    """The server's side, on a thread."""
+    made: Future[TlsSocket] = Future()
+
+    def run() -> None:
+        try:
+            made.set_result(TlsSocket(sock, context, is_server=True))
+        except BaseException as error:
+            made.set_exception(error)
+
+    threading.Thread(target=run).start()
+    return made
+
+
+@pytest.fixture(scope="module")
+def context() -> ssl.SSLContext:
+    return tls_context(*new_certificate()[:2])
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ends = socket.socketpair()
+    for end in ends:
+        end.settimeout(2.0)
+    yield ends
+    for end in ends:
+        end.close()
+
+
+def read(sock: TlsSocket) -> int:
+    return sock.recv_into(memoryview(bytearray(100)))
+
+
+def test_an_end_without_a_goodbye_is_an_end(
+    pair: tuple[socket.socket, socket.socket], context: ssl.SSLContext
+) -> None:
+    made = greeting(pair[0], context)
+    other = TlsSocket(pair[1], client_context(), is_server=False)
+    server = made.result(5)
+    other.sendall(b"abc")
+    assert read(server) == 3
+    other.shutdown(socket.SHUT_WR)
+    assert [read(server), read(server)] == [0, 0]
+    server.sendall(b"still")  # the other way is open
+    assert read(other) == 5
+
+
+def test_an_end_with_a_goodbye_is_an_end(
+    pair: tuple[socket.socket, socket.socket], context: ssl.SSLContext
+) -> None:
+    made = greeting(pair[0], context)
+    with client_context().wrap_socket(pair[1]) as other:
+        server = made.result(5)
+        other.sendall(b"abc")
+        assert read(server) == 3
+        other.setblocking(False)
+        with pytest.raises(ssl.SSLWantReadError):
+            other.unwrap()
+        assert [read(server), read(server)] == [0, 0]
+
+
+@pytest.mark.parametrize("said", [b"", b"hello, this is no TLS at all", b"\x16\x03\x01\x02\x00\x01"])
+def test_no_greeting_of_tls_is_refused(
+    said: bytes, pair: tuple[socket.socket, socket.socket], context: ssl.SSLContext
+) -> None:
+    made = greeting(pair[0], context)
+    pair[1].sendall(said)
+    pair[1].shutdown(socket.SHUT_WR)
+    with pytest.raises(OSError):  # ssl.SSLError is one
+        made.result(5)
+
+
+def test_who_says_nothing_is_given_up(
+    pair: tuple[socket.socket, socket.socket], context: ssl.SSLContext
+) -> None:
+    pair[0].settimeout(0.2)
+    with pytest.raises(TimeoutError):
+        greeting(pair[0], context).result(5)
+
+
+def test_waiting_costs_no_processor_time(
+    pair: tuple[socket.socket, socket.socket], context: ssl.SSLContext
+) -> None:
+    made = greeting(pair[0], context)
+    other = TlsSocket(pair[1], client_context(), is_server=False)
+    server = made.result(5)
+    server.settimeout(0.6)
+    begin = time.thread_time()
+    with pytest.raises(TimeoutError):
+        read(server)
+    assert time.thread_time() - begin < 0.1
+    other.close()
