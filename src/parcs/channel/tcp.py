@@ -32,9 +32,9 @@ _JOIN_UP_TO: Final = 64 * 1024
 _READ_AHEAD: Final = 1 << 20
 _AHEAD_FRAMES: Final = 4096
 _BEAT_TAKES_S: Final = 0.02
-_BRISK_S: Final = 0.0002
+_BRISK_S: Final = 0.0005
 """An answer that took less than this: the next one is looked for again and again before `recv` sleeps."""
-_AGAIN_S: Final = 0.0001
+_AGAIN_S: Final = 0.0002
 """How long it is looked for: to sleep and be woken costs as much, on another processor more."""
 
 
