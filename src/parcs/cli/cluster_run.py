@@ -35,6 +35,10 @@ def run(url: str, request: Request) -> int:
     environment = dict(request.given)
     if found is not None:
         environment = parameters.resolve(found.parameters, environment, found.name)
+    environment = {
+        **options.passed_on(os.environ),
+        **environment,
+    }  # as a program on this machine inherits them
     if request.is_quiet:
         environment["PARCS_QUIET"] = "1"
     access = outside.access(url, target.tell)

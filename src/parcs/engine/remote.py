@@ -120,7 +120,7 @@ class RemoteEngine(Engine):
         """What a cluster's points are told of this program's settings; here they inherit all of it anyway."""
         if self.is_here:
             return {}
-        return {name: os.environ[name] for name in options.PASSED_ON if name in os.environ}
+        return options.passed_on(os.environ)
 
     def warm(self, module: str, count: int) -> None:
         self.client.request("warm", module=module, count=count)

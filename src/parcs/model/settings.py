@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 from parcs import errors
 
-PASSED_ON: Final = (
+_PASSED_ON: Final = (
     "PARCS_FRAME_LIMIT",
     "PARCS_KEEPALIVE",
     "PARCS_SILENCE",
@@ -26,7 +26,7 @@ PASSED_ON: Final = (
     "PARCS_QUIET",
     "PARCS_DEBUG",
 )
-"""Variables that a runner's points in a cluster get from it."""
+"""Variables that go along into a cluster, where nothing is inherited."""
 
 _UNITS = {
     "": 1,
@@ -91,6 +91,11 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         host_silence_s=_seconds(environment, "PARCS_HOST_SILENCE", settings.host_silence_s, 0.5),
         start_timeout_s=_seconds(environment, "PARCS_START_TIMEOUT", settings.start_timeout_s, 0.1),
     )
+
+
+def passed_on(environment: Mapping[str, str]) -> dict[str, str]:
+    """The settings among a program's variables that those it starts in a cluster are to have too."""
+    return {name: environment[name] for name in _PASSED_ON if name in environment}
 
 
 def _seconds(environment: Mapping[str, str], variable: str, default: float, least: float) -> float:
