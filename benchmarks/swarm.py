@@ -32,6 +32,15 @@ MODULE = Path(__file__).parent / "swarm_module"
 NODES = 4
 BETWEEN_WORKERS = ("channel", "relay")
 """Measured between two nodes that are not the engine server's own: as from any machine outside."""
+ENGINE_STATE = """
+import os
+for pid in filter(str.isdecimal, os.listdir("/proc")):
+    words = open(f"/proc/{pid}/cmdline").read().split(chr(0))
+    if words[0].startswith("python") and "parcs.swarm" in words:
+        memory = next(line for line in open(f"/proc/{pid}/status") if line.startswith("VmRSS")).split()[1]
+        fds, threads = (len(os.listdir(f"/proc/{pid}/{what}")) for what in ("fd", "task"))
+        print(f"{fds} descriptors, {threads} threads, {int(memory) // 1024} MiB")
+"""
 PLAIN_NETWORK = "plain"
 """The reference's own overlay network: ours is kept ready on every node, and would make it faster too."""
 
@@ -194,16 +203,11 @@ def soak(b: Bench) -> None:
     def state() -> dict[str, Any]:
         engine = b.lab.nodes[0]
         container = engine.docker("ps", "--filter", f"name={names.ENGINE}", "--format", "{{.ID}}").strip()
-        inside = engine.docker(
-            "exec", container, "sh", "-c", "ls /proc/1/task | wc -l; pid=$(pgrep -f parcs.swarm || echo 7); "
-            "for p in /proc/[0-9]*; do grep -q parcs.swarm $p/cmdline && ls $p/fd | wc -l && ls $p/task | wc -l && "
-            "grep VmRSS $p/status; done",
-        )  # fmt: skip
         return {
             "services": len(services.find(b.docker, names.JOB)),
             "tasks": len(tasks.find(b.docker, names.JOB)),
             "containers": sum(len(n.docker("ps", "-aq").split()) for n in b.lab.nodes),
-            "engine (fds, threads, memory)": " ".join(inside.split()),
+            "engine": engine.docker("exec", container, "python3", "-c", ENGINE_STATE).strip(),
         }
 
     b.run("one_after_another", 20)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import base64
 import json
 import os
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -64,6 +65,13 @@ class Docker:
         response = self.send("GET", path, timeout_s, params=query, stream=True)
         check(response, path)
         return response
+
+    def hang_up(self, response: requests.Response) -> None:
+        """End a `stream` that another thread is reading."""
+        api: Any = self.api
+        raw = api._get_raw_response_socket(response)  # the library's own way, for every kind of connection
+        with suppress(OSError):  # it has ended by itself
+            getattr(raw, "_sock", raw).shutdown(socket.SHUT_RDWR)
 
     def send(
         self, method: str, path: str, timeout_s: float | None = _TIMEOUT_S, **options: Any

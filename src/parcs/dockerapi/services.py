@@ -78,25 +78,35 @@ class LogLine(NamedTuple):
     text: str
 
 
-def logs(
-    docker: Docker, service: str, *, is_following: bool, timeout_s: float | None = None
-) -> Iterator[LogLine]:
-    """What the containers of a service print; following goes on until the service is removed.
+class Logs:
+    """What the containers of a service print, line by line: iterate over it.
 
-    Ends early if nothing comes for ``timeout_s``: Docker waits for nodes that are down.
+    Following goes on until `close`: Docker does not end it when the service is removed. It ends early if nothing
+    comes for ``timeout_s``: Docker waits for nodes that are down.
     """
-    query = {"stdout": 1, "stderr": 1, "details": 1, "follow": int(is_following)}
-    response = docker.stream(f"/services/{service}/logs", timeout_s, **query)
-    with response:
-        for stream, data in _multiplexed(response):
-            details, _, text = data.decode(errors="replace").rstrip("\n").partition(" ")
-            known = dict(pair.partition("=")[::2] for pair in details.split(","))
-            yield LogLine(
-                known.get("com.docker.swarm.task.id", ""),
-                known.get("com.docker.swarm.node.id", ""),
-                stream,
-                text.rstrip("\r"),
-            )
+
+    def __init__(
+        self, docker: Docker, service: str, *, is_following: bool, timeout_s: float | None = None
+    ) -> None:
+        self._docker = docker
+        query = {"stdout": 1, "stderr": 1, "details": 1, "follow": int(is_following)}
+        self._response = docker.stream(f"/services/{service}/logs", timeout_s, **query)
+
+    def __iter__(self) -> Iterator[LogLine]:
+        with self._response:
+            for stream, data in _multiplexed(self._response):
+                details, _, text = data.decode(errors="replace").rstrip("\n").partition(" ")
+                known = dict(pair.partition("=")[::2] for pair in details.split(","))
+                yield LogLine(
+                    known.get("com.docker.swarm.task.id", ""),
+                    known.get("com.docker.swarm.node.id", ""),
+                    stream,
+                    text.rstrip("\r"),
+                )
+
+    def close(self) -> None:
+        """End it; from any thread."""
+        self._docker.hang_up(self._response)
 
 
 def _multiplexed(response: Any) -> Iterator[tuple[int, bytes]]:

@@ -103,6 +103,7 @@ class Group:
         self.early: list[Any] = []
         self.is_reading = False
         self.readers: list[Any] = []
+        self.follower: Any = None
 
     @property
     def is_over(self) -> bool:

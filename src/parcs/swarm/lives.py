@@ -105,7 +105,11 @@ class Lives:
             logger.warning("%s could not be removed yet: %s", group.service, error)
             self._state.server.call_soon(lambda: self._try_again(group))
             return
-        self._state.server.call_soon(lambda: self._state.groups.pop(group.key, None))
+        self._state.server.call_soon(lambda: self._forget(group))
+
+    def _forget(self, group: Group) -> None:
+        self._state.groups.pop(group.key, None)
+        self._output.unfollow(group)
 
     def _try_again(self, group: Group) -> None:
         group.is_removed, group.stopping_at = False, time.monotonic() + 1.0

@@ -22,24 +22,43 @@ _READ_S: Final = 3.0
 logger = logging.getLogger("parcs.engine")
 
 
-def follow(docker: Docker, service: str, take: Callable[[LogLine], None]) -> None:
-    """Give every line of a service to ``take`` as it comes, on a thread of its own, until it is removed."""
+class Follower:
+    """Gives every line of a service to ``take`` as it comes, on a thread of its own, until `close`."""
 
-    def run() -> None:
+    def __init__(self, docker: Docker, service: str, take: Callable[[LogLine], None]) -> None:
+        self._docker, self._service, self._take = docker, service, take
+        self._lock = threading.Lock()
+        self._logs: services.Logs | None = None
+        self._over = False
+        threading.Thread(target=self._run, name=f"{waiting.OWN_THREAD}logs", daemon=True).start()
+
+    def close(self) -> None:
+        """The service is gone, or nobody wants its lines any more."""
+        with self._lock:
+            self._over = True
+            if self._logs is not None:
+                self._logs.close()
+
+    def _run(self) -> None:
         try:
-            for line in services.logs(docker, service, is_following=True):
-                take(line)
-        except (errors.DockerError, OSError, ValueError) as error:  # the stream ends with its service
-            logger.debug("no more live output of %s: %s", service, error)
-
-    threading.Thread(target=run, name=f"{waiting.OWN_THREAD}logs", daemon=True).start()
+            found = services.Logs(self._docker, self._service, is_following=True)
+            with self._lock:
+                self._logs = found
+                if self._over:
+                    found.close()
+            for line in found:
+                self._take(line)
+        except (errors.DockerError, OSError, ValueError) as error:
+            logger.debug("no more live output of %s: %s", self._service, error)
+        with self._lock:
+            self._logs = None
 
 
 def read(docker: Docker, service: str) -> dict[str, list[LogLine]]:
     """All lines so far, by task; empty where they cannot be had any more."""
     found: dict[str, list[LogLine]] = {}
     try:
-        for line in services.logs(docker, service, is_following=False, timeout_s=_READ_S):
+        for line in services.Logs(docker, service, is_following=False, timeout_s=_READ_S):
             found.setdefault(line.task, []).append(line)
     except (errors.DockerError, OSError) as error:
         logger.debug("the output of %s cannot be read: %s", service, error)

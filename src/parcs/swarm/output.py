@@ -37,7 +37,13 @@ class Output:
             if is_first:
                 self._state.server.call_soon(self._take_lines)
 
-        logs.follow(self._state.docker, group.service, take)
+        group.follower = logs.Follower(self._state.docker, group.service, take)
+
+    def unfollow(self, group: Group) -> None:
+        """Its service is gone."""
+        if group.follower is not None:
+            group.follower.close()
+            group.follower = None
 
     def _take_lines(self) -> None:
         changed = {}
