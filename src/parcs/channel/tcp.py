@@ -294,6 +294,8 @@ class TcpChannel(base.Channel):
                 count = sock.recv_into(view)
         except BlockingIOError:
             count = -1
+        except errors.ChannelTimeoutError:  # an OSError too
+            raise
         except OSError as error:
             raise self._lost(error) from error
         finally:
