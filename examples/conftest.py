@@ -25,7 +25,7 @@ def run_example(tmp_path: Path) -> Callable[..., Any]:
             command += ["-e", f"{key}={value}"]
         environment = {**os.environ, "PARCS_PATH": str(EXAMPLES)}
         done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=50, check=False
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280, check=False
         )
         assert done.returncode == 0, done.stderr
         printed: dict[str, Any] = json.loads(done.stdout)

@@ -33,6 +33,7 @@
     ├── ModuleError
     │   ├── ImageMissingError       a registry has no such image, or none for these machines
     │   ├── ImageBuildError         a module's image could not be built
+    │   ├── ModuleBuildError        a module's program could not be compiled
     │   ├── UnknownModuleError      no module of that name on the search path
     │   ├── ManifestError           a parcs.toml is wrong
     │   └── ParameterError          a parameter is unknown, missing or of the wrong type
@@ -69,6 +70,7 @@ __all__ = [
     "ImageMissingError",
     "LabError",
     "ManifestError",
+    "ModuleBuildError",
     "ModuleError",
     "NoRoomError",
     "NodeLostError",
@@ -351,6 +353,10 @@ class ImageBuildError(ModuleError):
             f"the image {reference} could not be built:\n" + "\n".join(f"    {x}" for x in lines)
         )
         self.reference = reference
+
+
+class ModuleBuildError(ModuleError):
+    """A module in a language that is compiled could not be; the message has the compiler's words."""
 
 
 class ManifestError(ModuleError):

@@ -20,7 +20,7 @@ from parcs.engine.console import Console
 from parcs.engine.local import LocalEngineServer, why_not_started
 from parcs.engine.space import ControlSpace, Summary
 from parcs.model import settings as options
-from parcs.module import find
+from parcs.module import find, golang
 from parcs.module.manifest import Module
 
 _PATIENCE_S = 5.0
@@ -53,9 +53,12 @@ def run_job(
 
     Raises:
         PointStartError: the runner's command cannot be run.
+        ModuleBuildError: the module, or one that it uses, cannot be compiled.
     """
     settings = options.from_environment(os.environ)
     places = find.search_path(os.environ, module.folder)
+    used = [find.find(name, places) for name in module.uses]
+    golang.prepare([module, *used], lambda line: sys.stderr.write(f"{line}\n"))
     server = LocalEngineServer(places, settings, Console(all_to_stderr=keep_stdout), is_tracing=is_tracing)
     try:
         environment = {**os.environ, **server.backend.extra, **values}
@@ -65,7 +68,7 @@ def run_job(
             environment[contract.QUIET_VARIABLE] = server.backend.extra[contract.QUIET_VARIABLE] = "1"
         try:
             runner = subprocess.Popen(
-                module.main,
+                golang.compiled(module.folder, module.main),
                 cwd=module.folder,
                 env=environment,
                 stdout=sys.stderr.fileno() if keep_stdout else None,

@@ -208,6 +208,7 @@ _RAISED: Final = {
     for kind in (
         errors.UnknownModuleError,
         errors.ManifestError,
+        errors.ModuleBuildError,
         errors.SettingsError,
         errors.ParameterError,
         errors.SwarmError,

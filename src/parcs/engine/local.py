@@ -32,7 +32,7 @@ from parcs.engine.warm import REFILL_S, WarmPool
 from parcs.model import resources as needs
 from parcs.model.lifecycle import Ending, PointEvent
 from parcs.model.settings import Settings
-from parcs.module import find
+from parcs.module import find, golang
 from parcs.module.manifest import Module
 
 _LAST_LINES = 20
@@ -186,6 +186,7 @@ class LocalBackend:
             raise errors.EngineError(
                 f"{module.name} has no command for points, only a runner ({module.folder})"
             )
+        golang.compiled(module.folder, module.command)
         return module
 
     def _environment(self, module: Module, given: dict[str, str]) -> dict[str, str]:
@@ -350,7 +351,7 @@ def spawn(module: Module, command: tuple[str, ...], environment: dict[str, str])
         OSError: the command cannot be run.
     """
     return subprocess.Popen(
-        command,
+        golang.compiled(module.folder, command),
         cwd=module.folder,
         env=environment,
         stdin=subprocess.DEVNULL,

@@ -17,6 +17,7 @@ from parcs.dockerapi import containers, images
 from parcs.dockerapi.client import Docker
 from parcs.image import description, site
 from parcs.image.context import Context
+from parcs.module import cache, golang
 from parcs.module.manifest import Module
 from parcs.version import VERSION
 
@@ -90,28 +91,37 @@ class Builder:
 
     def module(self, module: Module, *, is_pushed: bool = True) -> Built:
         """A module's image; built and pushed if anything in it has changed."""
-        base, below = self._base(), self.python()
-        context = Context()
-        own = module.folder / "Dockerfile"
-        if own.is_file():
+        context, arguments = Context(), {}
+        words = description.portable(module.command or module.main)
+        if (module.folder / "Dockerfile").is_file():
             context.add_folder(".", module.folder)
+            arguments["BASE"] = self.python().pinned
+        elif golang.package(module.command or module.main):
+            self._add_golang(context, module, words)
         elif module.language not in ("", "python"):
             raise errors.ManifestError(
                 f"{module.folder} is written in {module.language} and has no Dockerfile; give it one that starts "
                 "with ARG BASE"
             )
         else:
-            words = [description.portable(word) for word in module.command or module.main]
-            text = (_HERE / "module" / "Dockerfile").read_text() + f"CMD {json.dumps(words)}\n"
-            context.add("Dockerfile", text.encode())
+            base = self._base()
+            arguments["BASE"] = self.python().pinned
+            context.add("Dockerfile", _dockerfile("module", words))
             context.add_folder(
                 "site", site.folder(_requirements(module.folder), base.python, base.architecture)
             )
             context.add_folder("module", module.folder)
         labels = description.labels_of(module)
-        return self._ensure(
-            module.image or module.name, context, {"BASE": below.pinned}, labels, is_pushed=is_pushed
-        )
+        return self._ensure(module.image or module.name, context, arguments, labels, is_pushed=is_pushed)
+
+    def _add_golang(self, context: Context, module: Module, words: list[str]) -> None:
+        """The programs of a module in Go, compiled here: nodes and build containers reach no module proxy."""
+        architecture = str(self._docker.get("/version")["Arch"])
+        context.add("Dockerfile", _dockerfile("golang", words))
+        for command in filter(golang.package, (module.command, module.runner)):
+            program = golang.build(module.folder, command, architecture)
+            context.add(f"bin/{golang.program_name(command)}", program.read_bytes(), is_executable=True)
+        context.add_folder("module", module.folder)
 
     def _ensure(
         self,
@@ -180,7 +190,7 @@ class Builder:
 
 def _describe(docker: Docker, name: str, known: dict[str, Any]) -> Base:
     """Which Python an image has; asked once, as an image never changes."""
-    kept = site.cache() / "bases.json"
+    kept = cache.folder() / "bases.json"
     try:
         memory = json.loads(kept.read_text())
     except (OSError, ValueError):
@@ -192,6 +202,11 @@ def _describe(docker: Docker, name: str, known: dict[str, Any]) -> Base:
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(json.dumps(memory))
     return Base(name, memory[identity], known.get("Architecture", "amd64"))
+
+
+def _dockerfile(kind: str, command: list[str]) -> bytes:
+    """The Dockerfile of a module without one of its own."""
+    return ((_HERE / kind / "Dockerfile").read_text() + f"CMD {json.dumps(command)}\n").encode()
 
 
 def _requirements(folder: Path) -> list[str]:

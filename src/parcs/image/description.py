@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from parcs.model import resources as needs
+from parcs.module import golang
 from parcs.module.manifest import Module
 
 LABEL: Final = "org.parcs.module"
 PROTOCOL: Final = 2
+PROGRAMS: Final = "/module/bin"
+"""Where the compiled programs of a module are in its image."""
 
 
 class Description(NamedTuple):
@@ -39,8 +42,8 @@ def labels_of(module: Module) -> dict[str, str]:
                 "name": module.name,
                 "description": module.description,
                 "language": module.language or "python",
-                "command": [portable(word) for word in module.command],
-                "runner": [portable(word) for word in module.runner],
+                "command": portable(module.command),
+                "runner": portable(module.runner),
                 "resources": module.needs.to_json(),
                 "parameters": {
                     p.name: {"type": p.type, "default": p.default, "help": p.help}
@@ -82,6 +85,8 @@ def read(labels: dict[str, str] | None) -> Description:
         return Description()
 
 
-def portable(word: str) -> str:
-    """The interpreter by its name, not by its place on this machine."""
-    return "python3" if word == sys.executable else word
+def portable(command: Sequence[str]) -> list[str]:
+    """A command as it is in an image: Python by its name, not by its place here; a program in Go compiled."""
+    if golang.package(command):
+        return [f"{PROGRAMS}/{golang.program_name(command)}", *command[3:]]
+    return ["python3" if word == sys.executable else word for word in command]

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from parcs import errors
+from parcs.module import cache
 
 _MACHINES: Final = {"amd64": "x86_64", "arm64": "aarch64"}
 _LIBC: Final = ("manylinux_2_28", "manylinux_2_17", "manylinux2014", "manylinux_2_5", "manylinux1")
@@ -36,7 +37,7 @@ def folder(requirements: Sequence[str], python: str, architecture: str) -> Path:
         ImageBuildError: one of them cannot be had as a wheel for that Python.
     """
     text = "\n".join([python, architecture, *requirements])
-    target = cache() / "sites" / hashlib.sha256(text.encode()).hexdigest()[:16]
+    target = cache.folder() / "sites" / hashlib.sha256(text.encode()).hexdigest()[:16]
     if target.is_dir():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -57,11 +58,6 @@ def folder(requirements: Sequence[str], python: str, architecture: str) -> Path:
 def own_requirements(*names: str) -> list[str]:
     """Packages in the versions that this PARCS runs with here: what they write is read there."""
     return [f"{name}=={metadata.version(name)}" for name in names]
-
-
-def cache() -> Path:
-    """Where what can be made again is kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "parcs"
 
 
 def _install(requirements: Sequence[str], python: str, architecture: str, target: Path) -> None:

@@ -1,0 +1,49 @@
+//go:build unix
+
+package parcs
+
+import (
+	"net"
+	"syscall"
+	"time"
+)
+
+// tune sets a connected socket up for a channel.
+func tune(conn *net.TCPConn) {
+	_ = conn.SetNoDelay(true)
+	_ = conn.SetKeepAliveConfig(net.KeepAliveConfig{
+		Enable: true, Idle: 2 * time.Second, Interval: time.Second, Count: 3,
+	})
+}
+
+// readNow reads without waiting; syscall.EAGAIN if there is nothing yet.
+func readNow(conn *net.TCPConn, b []byte) (n int, err error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var failure error
+	if err := raw.Read(func(fd uintptr) bool {
+		n, failure = syscall.Read(int(fd), b)
+		return true
+	}); err != nil {
+		return 0, err
+	}
+	return max(n, 0), failure
+}
+
+// writeNow writes without waiting, and says how much went out.
+func writeNow(conn *net.TCPConn, b []byte) (n int, err error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var failure error
+	if err := raw.Write(func(fd uintptr) bool {
+		n, failure = syscall.Write(int(fd), b)
+		return true
+	}); err != nil {
+		return 0, err
+	}
+	return max(n, 0), failure
+}

@@ -1,0 +1,13 @@
+//go:build !linux
+
+package parcs
+
+import (
+	"net"
+	"time"
+)
+
+// silentFor cannot be told here: the kernel's own probes and the peer's signs of life remain.
+func silentFor(*net.TCPConn) time.Duration { return 0 }
+
+func unsent(*net.TCPConn) int { return 0 }
