@@ -269,7 +269,7 @@ func (c *client) catchUp(status json.RawMessage) {
 }
 
 // look gives what is known of a point, and what to wait on for more.
-func (c *client) look(point string) (ending *Ending, running *runningPoint, lost error, changed <-chan struct{}) {
+func (c *client) look(point string) (ending *Ending, running *runningPoint, changed <-chan struct{}, lost error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if found, ok := c.endings[point]; ok {
@@ -278,14 +278,14 @@ func (c *client) look(point string) (ending *Ending, running *runningPoint, lost
 	if found, ok := c.running[point]; ok {
 		running = &found
 	}
-	return ending, running, c.lost, c.changed
+	return ending, running, c.changed, c.lost
 }
 
 // endingOf is how a point ended, waiting a moment for the news; nil if it has not.
 func (c *client) endingOf(point string, patience time.Duration) *Ending {
 	timeout := time.After(patience)
 	for {
-		ending, _, lost, changed := c.look(point)
+		ending, _, changed, lost := c.look(point)
 		if ending != nil || lost != nil {
 			return ending
 		}

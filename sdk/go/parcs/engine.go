@@ -217,7 +217,7 @@ func (s *served) await(ctx context.Context, l *listener, names []string, protoco
 
 func (s *served) firstDeath(pending map[string]bool) error {
 	for name := range pending {
-		ending, _, lost, _ := s.c.look(name)
+		ending, _, _, lost := s.c.look(name)
 		if ending != nil {
 			return &PointStartError{name, "it never called back: it " + ending.String()}
 		}
@@ -252,7 +252,7 @@ func (s *served) checkPatience(pending map[string]bool, begin time.Time) error {
 func (s *served) callOriginal(ctx context.Context, name string) (*Channel, error) {
 	var deadline time.Time
 	for {
-		ending, running, _, changed := s.c.look(name)
+		ending, running, changed, _ := s.c.look(name)
 		if ending != nil {
 			return nil, &PointStartError{name, "it never answered: it " + ending.String()}
 		}

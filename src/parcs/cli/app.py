@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from parcs.cli import doctor, engine, jobs, lab, module, modules, new, run, study, version
+from parcs.cli import conformance, doctor, engine, jobs, lab, module, modules, new, run, study, version
 
 app = typer.Typer(
     name="parcs",
@@ -48,4 +48,5 @@ app.add_typer(module.app, name="module")
 app.command()(new.new)
 app.command()(modules.modules)
 app.command()(doctor.doctor)
+app.command()(conformance.conformance)
 app.command()(version.version)

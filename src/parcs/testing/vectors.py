@@ -13,6 +13,12 @@ from parcs.wire.handshake import AcceptorV1, AcceptorV2, DialerV1, DialerV2, Han
 from parcs.wire.reader import FrameReader
 
 
+def find() -> Path:
+    """The vectors that came with this PARCS."""
+    here = Path(__file__).parent / "vectors.json"
+    return here if here.is_file() else Path(__file__).parents[3] / "protocol" / "vectors.json"
+
+
 def load(path: Path) -> dict[str, list[dict[str, Any]]]:
     """Read a vectors file."""
     vectors: dict[str, list[dict[str, Any]]] = json.loads(path.read_text(encoding="utf-8"))
