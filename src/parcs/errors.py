@@ -291,6 +291,8 @@ class RemoteError(PointError):
         self.type_name, self.message, self.remote_traceback = type_name, message, remote_traceback
 
     def __str__(self) -> str:
+        if not self.remote_traceback:  # errors of some languages have none
+            return super().__str__()
         return f"{super().__str__()}\n\nTraceback in {self.point}:\n{self.remote_traceback}".rstrip()
 
 

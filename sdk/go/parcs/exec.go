@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -58,8 +60,11 @@ func (r *Runner) SetResult(v any) { r.result = v }
 // has one, gets the error as a *RemoteError.
 func (r *Runner) Fail(err error) { r.err = err }
 
-// Context ends when the program is told to end.
-func (r *Runner) Context() context.Context { return stopping }
+// Context ends when the program is told to end; it then has a moment to do so by itself.
+func (r *Runner) Context() context.Context {
+	heeds.Store(true)
+	return stopping
+}
 
 func (r *Runner) program() *program { return r.p }
 func (r *Runner) reason() error     { return r.err }
@@ -124,8 +129,13 @@ func (s *Service) Peer(ctx context.Context, name string) (*Channel, error) {
 	return s.p.e.waitForLink(ctx, name)
 }
 
-// stopping ends when the engine, or somebody at the terminal, tells this program to end.
-var stopping, stop = context.WithCancel(context.Background())
+// stopping ends when the engine tells this program to end; heeds says whether the program looks at it.
+var (
+	stopping, stop = context.WithCancel(context.Background())
+	heeds          atomic.Bool
+)
+
+const stopGrace = 300 * time.Millisecond
 
 // Exec runs a program from start to end; the last line of every program's main. A panic in Run, and what Fail was given,
 // goes to the creator as a *RemoteError, and ends the program with status 1.
@@ -137,6 +147,9 @@ func Exec(e Executable) {
 	go func() {
 		<-told
 		stop()
+		if heeds.Load() {
+			time.Sleep(stopGrace)
+		}
 		p.report()
 		os.Exit(128 + int(syscall.SIGTERM))
 	}()
@@ -184,17 +197,16 @@ func (p *program) finish(result any) error {
 	return p.sendResult(result)
 }
 
-// kindOf is the type of the innermost error that has a name of its own.
+// kindOf is the type of the outermost error that has a name of its own.
 func kindOf(err error) string {
-	kind := fmt.Sprintf("%T", err)
-	for {
-		if err = errors.Unwrap(err); err == nil {
-			return kind
-		}
-		if inner := fmt.Sprintf("%T", err); inner != "*errors.errorString" {
-			kind = inner
+	for ; err != nil; err = errors.Unwrap(err) {
+		switch kind := fmt.Sprintf("%T", err); kind {
+		case "*errors.errorString", "*errors.joinError", "*fmt.wrapError", "*fmt.wrapErrors":
+		default:
+			return kind[strings.LastIndex(kind, ".")+1:]
 		}
 	}
+	return "error"
 }
 
 // Run is a whole runner as a function: its value is the job's result, its error the job's failure.

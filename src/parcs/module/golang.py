@@ -20,6 +20,7 @@ from parcs import errors
 from parcs.module import cache
 from parcs.module.manifest import Module
 
+SDK: Final = "github.com/parcs-project/parcs/sdk/go"
 _RUN: Final = ("go", "run")
 _ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 
@@ -81,6 +82,18 @@ def build(folder: Path, command: tuple[str, ...], architecture: str = "") -> Pat
     if done.returncode != 0:
         raise errors.ModuleBuildError(f"{folder} does not compile:\n{(done.stderr or done.stdout).strip()}")
     return target
+
+
+def sdk() -> Path:
+    """The Go SDK that came with this PARCS."""
+    installed = Path(__file__).parents[1] / "sdk" / "go"
+    return installed if installed.is_dir() else Path(__file__).parents[3] / "sdk" / "go"
+
+
+def requirements() -> str:
+    """What a module that uses the SDK requires, as its go.mod has it."""
+    own = (sdk() / "go.mod").read_text(encoding="utf-8").partition("\n")[2].strip()
+    return f"{own}\n\nrequire {SDK} v0.0.0\n"
 
 
 def _target(folder: Path, command: tuple[str, ...], architecture: str) -> Path:
