@@ -8,7 +8,7 @@ import sys
 
 from benchmarks.report import Row, show
 
-HERE = ("channel", "pool", "start", "factor")
+HERE = ("channel", "pool", "start", "factor", "golang")
 PARTS = (*HERE, "swarm")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -96,6 +97,27 @@ def test_a_changed_line_is_compiled_and_an_unchanged_one_is_not(tmp_path: Path) 
         ).stderr
 
     assert [says("hello"), says("hello"), says("bye")] == ["hello there\n", "hello there\n", "bye there\n"]
+
+
+def test_the_documents_go_programs_find_factors(tmp_path: Path) -> None:
+    """The original README's runner, its import path changed, drives our own document's service."""
+    service, runner = re.findall(r"```go\n(.*?)```", (ROOT / "docs" / "go.md").read_text(), re.DOTALL)
+    folder = tmp_path / "factor"
+    for name, text in (("service", service), ("runner", runner)):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "main.go").write_text(text)
+    (folder / "go.mod").write_text(
+        f"module factor\n\n{golang.requirements()}\nreplace {golang.SDK} => {golang.sdk()}\n"
+    )
+    (folder / "go.sum").write_text((SDK / "go.sum").read_text())
+    (folder / "parcs.toml").write_text(
+        'name = "factor"\nlanguage = "go"\ncommand = "go run ./service"\nrunner = "go run ./runner"\n'
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "parcs", "run", str(folder), "-e", "N=28"],
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert "Factors [1 2 4 7 14 28]" in done.stderr, done.stderr
 
 
 def test_a_new_module_in_go_runs(tmp_path: Path) -> None:

@@ -37,6 +37,9 @@ func silentFor(conn *net.TCPConn) time.Duration {
 	return 0
 }
 
+// yield lets others run on this processor.
+func yield() { _, _, _ = syscall.Syscall(syscall.SYS_SCHED_YIELD, 0, 0, 0) }
+
 // unsent is how many bytes the peer's kernel has not acknowledged yet.
 func unsent(conn *net.TCPConn) int {
 	const siocoutq = 0x5411

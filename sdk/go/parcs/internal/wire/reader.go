@@ -41,7 +41,7 @@ func NewReader(limit int64, allowed Tags) *Reader {
 func (r *Reader) Buffer() []byte {
 	if r.inLarge {
 		if r.filled == len(r.large) { // all that was promised so far has come: it may grow
-			size := min(2*len(r.large), r.size)
+			size := min(4*len(r.large), r.size)
 			r.large = slices.Grow(r.large, size-len(r.large))[:size]
 		}
 		return r.large[r.filled:]
