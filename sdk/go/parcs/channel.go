@@ -255,16 +255,23 @@ func (c *Channel) hearLastWords() {
 // Errors: *RemoteError, *DecodeError (this message is lost, the next one may be read), ErrEndOfChannel, and as for Send.
 func (c *Channel) Recv(v any) error { return c.RecvContext(context.Background(), v) }
 
-// RecvContext is Recv with a limit; after the context's end the channel is as it was.
+// RecvContext is Recv with a limit; after the context's end the channel is as it was. If that was in the middle of a
+// message, a *[]byte that was to have it is nil.
 func (c *Channel) RecvContext(ctx context.Context, v any) error {
 	begin := c.traceBegin()
 	c.recvMu.Lock()
 	defer c.recvMu.Unlock()
-	if into, ok := v.(*[]byte); ok && into != nil {
+	into, _ := v.(*[]byte)
+	if into != nil {
 		c.reader.Spare = *into
-		defer func() { c.reader.Spare = nil }()
 	}
 	frame, err := c.next(ctx)
+	if into != nil {
+		if err != nil && c.reader.Spare == nil {
+			*into = nil // the rest of the message is still to be written there
+		}
+		c.reader.Spare = nil
+	}
 	if err != nil {
 		return err
 	}

@@ -169,6 +169,28 @@ func TestAContextEndsARecvAndLeavesTheChannelUsable(t *testing.T) {
 	}
 }
 
+func TestMemoryIsNotLentOutTwice(t *testing.T) {
+	a, b := pair(t, quick)
+	body := bytes.Repeat([]byte{9}, 1<<20)
+	frame := wire.Frame(wire.Raw, body)
+	if _, err := a.conn.Write(frame[:1<<19]); err != nil {
+		t.Fatal(err)
+	}
+	mine := make([]byte, 2<<20)
+	got := mine
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	if err := b.RecvContext(ctx, &got); !errors.Is(err, context.DeadlineExceeded) || got != nil {
+		t.Fatal(len(got), err)
+	}
+	if _, err := a.conn.Write(frame[1<<19:]); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.RecvContext(soon(t), &got); err != nil || !bytes.Equal(got, body) {
+		t.Fatal(len(got), err)
+	}
+}
+
 func TestAGoodbyeIsAnEndAndEverythingArrivesBefore(t *testing.T) {
 	a, b := pair(t, quick)
 	if err := a.SendAll(1, 2, 3); err != nil {

@@ -201,10 +201,10 @@ func (c *client) drop(channel *Channel, err error) {
 		waiting <- answer{err: lost}
 		delete(c.answers, number)
 	}
-	closed := c.closed
+	closed, notify := c.closed, c.onNews
 	c.wake()
 	c.mu.Unlock()
-	c.onNews()
+	notify()
 	if c.here || closed {
 		return
 	}
@@ -224,7 +224,8 @@ func (c *client) wake() {
 
 func (c *client) take(n news) {
 	c.mu.Lock()
-	defer c.onNews()
+	notify := c.onNews
+	defer notify()
 	defer c.mu.Unlock()
 	defer c.wake()
 	switch {
@@ -266,6 +267,13 @@ func (c *client) catchUp(status json.RawMessage) {
 			c.endings[point.Name] = *point.Ending
 		}
 	}
+}
+
+// tell has notify called at each piece of news.
+func (c *client) tell(notify func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.onNews = notify
 }
 
 // look gives what is known of a point, and what to wait on for more.

@@ -135,7 +135,7 @@ func (s *served) start(ctx context.Context, module string, count int, r request)
 	if err != nil {
 		return nil, err
 	}
-	s.c.onNews = l.poke
+	s.c.tell(l.poke)
 	environment := map[string]string{}
 	if !s.c.here { // here points inherit all of it anyway
 		for _, name := range passedOn {
