@@ -77,7 +77,16 @@ def build(folder: Path, command: tuple[str, ...], architecture: str = "") -> Pat
     if architecture:
         environment |= {"GOOS": "linux", "GOARCH": _ARCHITECTURES.get(architecture, architecture)}
     # -trimpath: the same bytes wherever it is compiled; -s -w: without tables for debuggers, a third smaller
-    words = [_go(folder), "build", "-trimpath", "-ldflags=-s -w", "-o", str(target), command[2]]
+    words = [
+        _go(folder),
+        "build",
+        "-buildvcs=false",
+        "-trimpath",
+        "-ldflags=-s -w",
+        "-o",
+        str(target),
+        command[2],
+    ]
     done = subprocess.run(words, cwd=folder, env=environment, check=False, capture_output=True, text=True)
     if done.returncode != 0:
         raise errors.ModuleBuildError(f"{folder} does not compile:\n{(done.stderr or done.stdout).strip()}")
