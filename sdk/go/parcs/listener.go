@@ -31,7 +31,9 @@ type listener struct {
 func newListener(
 	host string, token []byte, s settings, answer func(*listener) func(*wire.Hello) wire.Hello,
 ) (*listener, error) {
-	server, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+	var plain net.ListenConfig
+	plain.SetMultipathTCP(false) // the fate of its parts cannot be told (silentFor), and it is slower
+	server, err := plain.Listen(context.Background(), "tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		return nil, err
 	}
