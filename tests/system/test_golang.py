@@ -43,7 +43,7 @@ def test_both_sdks_conform(command: str, folder: Path) -> None:
     )  # fmt: skip
     outcomes = json.loads(done.stdout)
     assert [o for o in outcomes if o["problem"]] == []
-    assert len(outcomes) == 38
+    assert len(outcomes) == 39
     assert {o["role"] for o in outcomes} == {
         "point", "runner, its own points", "runner, Python points", "point of a Python runner",
     }  # fmt: skip

@@ -14,7 +14,7 @@ from parcs.engine.base import Engine
 from parcs.testing import vectors
 from parcs.testing.conformance.program import VALUES
 from parcs.testing.conformance.raw import Started, Stream
-from parcs.wire import header
+from parcs.wire import codecs, header
 from parcs.wire.handshake import MAGIC, NONCE, PROOF, DialerV1
 
 _SOON_S: Final = 20.0
@@ -194,15 +194,32 @@ def survives_every_cut(subject: Subject) -> None:
         assert frame is not None and json.loads(frame[1]) == {"a": [1, 2, 3]}, f"it answered {frame}"
 
 
+def echoes_every_vector(subject: Subject) -> None:
+    """The vectors' good frames, byte for byte."""
+    with subject.start() as program:
+        stream = program.greet()
+        for vector in vectors.load(vectors.find())["frames"]:
+            if vector["tag"] not in (header.JSON, header.MSGPACK, header.RAW):
+                continue
+            data = bytes.fromhex(vector["bytes"])
+            stream.send(header.JSON, b'["echo", 1]')
+            stream.sock.sendall(data)
+            frame = stream.recv()
+            assert frame is not None, f"{vector['name']}: it ended"
+            got = codecs.decode(frame[0], bytearray(frame[1]))
+            wanted = codecs.decode(vector["tag"], bytearray(data[header.SIZE :]))
+            assert got == wanted, f"{vector['name']} came back as {frame}"
+
+
 def ends_on_every_bad_stream(subject: Subject) -> None:
     """The vectors' bad streams, each to a new program: it ends, and does not hang."""
     for vector in vectors.load(vectors.find())["bad_streams"]:
-        if vector["version"] != 2 or vector["error"] == "DecodeError":
-            continue  # a body that cannot be decoded ends nothing
+        if vector["version"] != 2:
+            continue
         with subject.start(PARCS_FRAME_LIMIT=str(max(vector["limit"], 1024))) as program:
             stream = program.greet()
             stream.sock.sendall(bytes.fromhex(vector["bytes"]))
-            if vector["error"] == "TruncatedFrameError":
+            if vector["error"] in ("TruncatedFrameError", "DecodeError"):
                 stream.sock.shutdown(socket.SHUT_WR)
             elif vector["limit"] < 1024:
                 continue  # below the least limit a program can be given
@@ -243,6 +260,7 @@ CHECKS: Final[list[Callable[[Subject], None]]] = [
     echoes_json,
     echoes_msgpack,
     echoes_raw_bytes,
+    echoes_every_vector,
     takes_100_000_small_messages,
     takes_a_gigabyte,
     sends_a_gigabyte,
