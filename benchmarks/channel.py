@@ -26,12 +26,7 @@ def rows(*, quick: bool) -> list[Row]:
 
 def _round_trip(count: int) -> list[Row]:
     def measure(send: Any, recv: Any) -> list[float]:
-        times = []
-        for _ in range(count):
-            begin = time.perf_counter()
-            send(MESSAGE)
-            recv()
-            times.append((time.perf_counter() - begin) * 1e6)
+        times = peers.round_trips(count, MESSAGE, send, recv)
         return [percentile(times, 0.5), percentile(times, 0.99)]
 
     def reference() -> list[float]:

@@ -8,7 +8,6 @@ import subprocess
 import time
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from benchmarks import peers
 from benchmarks.channel import MESSAGE
@@ -57,11 +56,13 @@ def _from_python(module: manifest.Module, go_floor: float, trips: int, starts: i
     def crossed() -> list[float]:
         with engine.run(module.name) as point:
             point.send({"kind": "echo", "count": trips})
-            return [percentile(_times(trips, point.send, point.recv), 0.5)]
+            return [percentile(peers.round_trips(trips, MESSAGE, point.send, point.recv), 0.5)]
 
     def floor() -> list[float]:
         with peers.bare_peer("bare-echo") as sock:
-            times = _times(trips, lambda v: peers.bare_send(sock, v), lambda: peers.bare_recv(sock))
+            times = peers.round_trips(
+                trips, MESSAGE, lambda v: peers.bare_send(sock, v), lambda: peers.bare_recv(sock)
+            )
             return [percentile(times, 0.5)]
 
     def start() -> list[float]:
@@ -95,16 +96,6 @@ def _from_python(module: manifest.Module, go_floor: float, trips: int, starts: i
         Row("a Go service dials back", service, bare, "ms", "a bare Go program does", "<= 1.3"),
         Row("engine.run of a Go module", point, same, "ms", "a bare Go program dials back", ""),
     ]
-
-
-def _times(count: int, send: Any, recv: Any) -> list[float]:
-    times = []
-    for _ in range(count):
-        begin = time.perf_counter()
-        send(MESSAGE)
-        recv()
-        times.append((time.perf_counter() - begin) * 1e6)
-    return times
 
 
 def _dials_back(program: tuple[str, ...], variable: str, scheme: str, names: dict[str, str]) -> float:

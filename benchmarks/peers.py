@@ -12,7 +12,8 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -67,6 +68,17 @@ def peer(role: str) -> Iterator[Any]:
     yield endpoint.adopt(endpoint.listener.claim("peer", 30.0), "peer", "peer")
     endpoint.close()
     process.wait()
+
+
+def round_trips(count: int, value: Any, send: Callable[[Any], Any], recv: Callable[[], Any]) -> list[float]:
+    """Microseconds of ``count`` round trips, one after the other."""
+    times = []
+    for _ in range(count):
+        begin = time.perf_counter()
+        send(value)
+        recv()
+        times.append((time.perf_counter() - begin) * 1e6)
+    return times
 
 
 def _bare(role: str, sock: socket.socket) -> None:

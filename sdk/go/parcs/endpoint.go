@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -172,11 +174,7 @@ func (e *endpoint) keep() {
 		case <-ticker.C:
 		}
 		e.mu.Lock()
-		open := make([]*Channel, 0, len(e.channels))
-		for c := range e.channels {
-			open = append(open, c)
-		}
-		duties := e.duties
+		open, duties := slices.Collect(maps.Keys(e.channels)), e.duties
 		e.mu.Unlock()
 		for _, c := range open {
 			c.beat()
@@ -250,11 +248,7 @@ func (e *endpoint) claimLink(ctx context.Context, found *link, name string) (*Ch
 func (e *endpoint) close() {
 	close(e.over)
 	e.mu.Lock()
-	open := make([]*Channel, 0, len(e.channels))
-	for c := range e.channels {
-		open = append(open, c)
-	}
-	l := e.listener
+	open, l := slices.Collect(maps.Keys(e.channels)), e.listener
 	e.mu.Unlock()
 	for _, c := range open {
 		_ = c.Close()
@@ -324,10 +318,9 @@ func greet(conn *net.TCPConn, h *wire.Handshake, who string, limit int64) (conne
 			_, _ = conn.Write(h.Refusal)
 		}
 		_ = conn.Close()
-		var timeout net.Error
 		switch {
 		case wire.IsRefusal(err):
-		case errors.As(err, &timeout) && timeout.Timeout():
+		case isTimeout(err):
 			err = &HandshakeError{Reason: fmt.Sprintf("%s did not greet within %s: is it a PARCS program?", who, handshakeTimeout)}
 		default:
 			err = &HandshakeError{Reason: fmt.Sprintf("%s broke the connection off in mid-greeting: %v", who, err)}

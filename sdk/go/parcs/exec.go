@@ -122,7 +122,7 @@ func (s *Service) Peer(ctx context.Context, name string) (*Channel, error) {
 	defer found()
 	go func() {
 		for looking.Err() == nil {
-			s.p.parent.hearLastWords() // what the creator arranged comes on its channel
+			s.p.parent.lookIn() // what the creator arranged comes on its channel
 			time.Sleep(5 * time.Millisecond)
 		}
 	}()

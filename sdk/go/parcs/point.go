@@ -92,11 +92,8 @@ func (p *Point) explain(err error, sending bool) error {
 		return err
 	}
 	if sending { // if its code failed, that is in what it sent last
-		var remote *RemoteError
-		for last := p.channel.lastWords(); len(last) > 0; last = last[1:] {
-			if errors.As(last[0], &remote) {
-				return remote
-			}
+		if remote := p.channel.lastWords(); remote != nil {
+			return remote
 		}
 	}
 	node := p.channel.peer.Node

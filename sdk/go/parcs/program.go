@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"runtime/debug"
@@ -294,10 +295,8 @@ func take(n news) error {
 			return err
 		}
 	}
-	environment := map[string]string{"PARCS_POINT": n.Point, "PARCS_CALL": n.Call}
-	for name, value := range n.Environment {
-		environment[name] = value
-	}
+	environment := map[string]string{}
+	maps.Copy(environment, n.Environment)
 	environment["PARCS_POINT"], environment["PARCS_CALL"] = n.Point, n.Call
 	for name, value := range environment {
 		if err := os.Setenv(name, value); err != nil {

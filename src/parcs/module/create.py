@@ -24,18 +24,23 @@ def test_the_sum_is_right():
     assert json.loads(output)["result"] == sum(i * i for i in range(1000))
 """
 
-_PYTHON = {
-    "parcs.toml": """\
-name = "{name}"
+
+def _manifest(language: str, command: str, runner: str) -> str:
+    return f"""\
+name = "{{name}}"
 description = "The sum of the squares below N, by P points"
-language = "python"
-command = "python service.py"
-runner = "python runner.py"
+language = "{language}"
+command = "{command}"
+runner = "{runner}"
 
 [parameters]
-N = {{ type = "int", default = 1000000, min = 1, help = "squares below this number are summed" }}
-P = {{ type = "int", default = 2, min = 1, help = "how many points work at once" }}
-""",
+N = {{{{ type = "int", default = 1000000, min = 1, help = "squares below this number are summed" }}}}
+P = {{{{ type = "int", default = 2, min = 1, help = "how many points work at once" }}}}
+"""
+
+
+_PYTHON = {
+    "parcs.toml": _manifest("python", "python service.py", "python runner.py"),
     "service.py": '''\
 from parcs.server import Service, serve
 
@@ -73,17 +78,7 @@ serve({title}Runner())
 }
 
 _GO = {
-    "parcs.toml": """\
-name = "{name}"
-description = "The sum of the squares below N, by P points"
-language = "go"
-command = "go run ./service"
-runner = "go run ./runner"
-
-[parameters]
-N = {{ type = "int", default = 1000000, min = 1, help = "squares below this number are summed" }}
-P = {{ type = "int", default = 2, min = 1, help = "how many points work at once" }}
-""",
+    "parcs.toml": _manifest("go", "go run ./service", "go run ./runner"),
     "go.mod": """\
 module {name}
 
