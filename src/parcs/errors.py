@@ -37,6 +37,18 @@
     │   ├── UnknownModuleError      no module of that name on the search path
     │   ├── ManifestError           a parcs.toml is wrong
     │   └── ParameterError          a parameter is unknown, missing or of the wrong type
+    ├── HubError                    a hub refused, or what it was asked for did not come about
+    │   ├── HubUnavailableError     no hub answers there
+    │   ├── InvalidRequestError     the request makes no sense; .field says which part
+    │   ├── NotFoundError           there is no such thing
+    │   ├── NotLoggedInError        no token, or one that is unknown, expired or revoked
+    │   ├── NotAllowedError         this role may not do that
+    │   ├── ConflictError           it is not in a state for that
+    │   ├── TooMuchError            too large, or too many
+    │   ├── DatabaseUnavailableError the hub's database does not answer
+    │   └── TaskFailedError         a task that was waited for did not succeed; .task has it
+    ├── ArchiveError                an archive is damaged, too large, or would leave its folder
+    ├── SandboxError                this machine cannot run a task as it demands
     ├── LabError                    a lab (a Swarm on this machine) cannot be made or used
     └── PoolError
         └── WorkerLostError         a task's workers died more often than it may be retried
@@ -50,12 +62,15 @@ from __future__ import annotations
 from typing import Any
 
 __all__ = [
+    "ArchiveError",
     "AuthenticationError",
     "ChannelBrokenError",
     "ChannelClosedError",
     "ChannelError",
     "ChannelMovedError",
     "ChannelTimeoutError",
+    "ConflictError",
+    "DatabaseUnavailableError",
     "DeadlockError",
     "DecodeError",
     "DockerError",
@@ -66,14 +81,20 @@ __all__ = [
     "EngineUnavailableError",
     "FrameTooLargeError",
     "HandshakeError",
+    "HubError",
+    "HubUnavailableError",
     "ImageBuildError",
     "ImageMissingError",
+    "InvalidRequestError",
     "LabError",
     "ManifestError",
     "ModuleBuildError",
     "ModuleError",
     "NoRoomError",
     "NodeLostError",
+    "NotAllowedError",
+    "NotFoundError",
+    "NotLoggedInError",
     "ParameterError",
     "ParcsError",
     "PeerSilentError",
@@ -83,8 +104,11 @@ __all__ = [
     "PoolError",
     "ProtocolError",
     "RemoteError",
+    "SandboxError",
     "SettingsError",
     "SwarmError",
+    "TaskFailedError",
+    "TooMuchError",
     "TruncatedFrameError",
     "UnknownModuleError",
     "UnknownTagError",
@@ -367,6 +391,70 @@ class ManifestError(ModuleError):
 
 class ParameterError(ModuleError):
     """A parameter given with -e is unknown, missing or of the wrong type."""
+
+
+class HubError(ParcsError):
+    """A hub refused, or what it was asked for did not come about."""
+
+
+class HubUnavailableError(HubError):
+    """No hub answers at that address, or the way to it is broken."""
+
+
+class InvalidRequestError(HubError):
+    """A request makes no sense.
+
+    Attributes:
+        field: the part that is wrong, as ``limits.memory``; empty if it is the whole.
+    """
+
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__(f"{field}: {message}" if field else message)
+        self.field = field
+
+
+class NotFoundError(HubError):
+    """There is no such thing, or it is somebody else's."""
+
+
+class NotLoggedInError(HubError):
+    """A request came with no token, or with one that is unknown, expired or revoked."""
+
+
+class NotAllowedError(HubError):
+    """The role of this user does not allow that."""
+
+
+class ConflictError(HubError):
+    """A thing is not in a state in which that can be done."""
+
+
+class TooMuchError(HubError):
+    """A request is too large, or they are too many."""
+
+
+class DatabaseUnavailableError(HubError):
+    """The hub's database does not answer. Nothing was changed, or it is not known whether; ask again."""
+
+
+class TaskFailedError(HubError):
+    """A task that was waited for did not succeed.
+
+    Attributes:
+        task: it, as the hub has it.
+    """
+
+    def __init__(self, message: str, task: Any) -> None:
+        super().__init__(message)
+        self.task = task
+
+
+class ArchiveError(ParcsError):
+    """An archive is damaged, unpacks to too much, or has an entry that would leave its folder."""
+
+
+class SandboxError(ParcsError):
+    """This machine cannot run a task as it demands."""
 
 
 class LabError(ParcsError):

@@ -6,7 +6,23 @@ from typing import Annotated
 
 import typer
 
-from parcs.cli import conformance, doctor, engine, jobs, lab, module, modules, new, run, study, version
+from parcs.cli import (
+    conformance,
+    doctor,
+    engine,
+    executor,
+    hub,
+    jobs,
+    lab,
+    module,
+    modules,
+    new,
+    people,
+    run,
+    study,
+    tasks,
+    version,
+)
 
 app = typer.Typer(
     name="parcs",
@@ -41,6 +57,21 @@ app.command()(jobs.logs)
 app.command()(jobs.stop)
 app.command("rm")(jobs.remove)
 app.command()(jobs.warm)
+app.command()(tasks.submit)
+app.command("tasks")(tasks.list_tasks)
+app.command()(tasks.task)
+app.command()(tasks.explain)
+app.command()(tasks.cancel)
+app.command()(tasks.rerun)
+app.command()(tasks.get)
+app.command()(tasks.wait)
+app.command()(hub.up)
+app.command("hub")(hub.hub)
+app.command()(executor.executor)
+app.add_typer(executor.app, name="executors")
+app.command()(people.login)
+app.add_typer(people.tokens, name="token")
+app.add_typer(people.users, name="user")
 app.command("gc")(jobs.collect)
 app.add_typer(engine.app, name="engine")
 app.add_typer(lab.app, name="lab")

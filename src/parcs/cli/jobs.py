@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from parcs.cli import cluster_run, output, target
+from parcs.cli import cluster_run, output, place, target, tasks
 from parcs.engine.console import Console
 
 Job = Annotated[str, typer.Argument(help="A job's name, or an unmistakable beginning of it.")]
@@ -71,9 +71,13 @@ def logs(
         bool, typer.Option("--follow", "-f", help="Go on until the job is over.")
     ] = False,
     on: target.On = None,
+    url: place.At = None,
     as_json: output.AsJson = False,
 ) -> None:
-    """Show what a job's programs printed."""
+    """Show what a job's programs printed, or (by its number) what a hub's task wrote."""
+    if job.isdecimal():
+        tasks.follow(int(job), url, is_following=is_following)
+        return
     console = Console()
     with target.remote(on) as remote:
         for line in remote.lines(job, is_following=is_following):

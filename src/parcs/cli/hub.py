@@ -1,0 +1,211 @@
+"""``parcs up`` and ``parcs hub``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from parcs import errors
+from parcs.cli import place
+
+if TYPE_CHECKING:
+    from parcs.hub.state import Hub
+
+PORT = 7000
+_START_S = 30.0
+
+Port = Annotated[
+    int, typer.Option("--port", "-p", min=0, max=65535, help="Where to listen; 0 takes a free one.")
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        "--data", metavar="FOLDER", help="Where to keep the database.", show_default="~/.local/share/parcs"
+    ),
+]
+
+
+def up(
+    port: Port = PORT,
+    slots: Annotated[
+        int | None,
+        typer.Option(
+            "--slots",
+            "-n",
+            min=0,
+            help="Tasks at once on this machine; 0 for none.",
+            show_default="its processors",
+        ),
+    ] = None,
+    data: Data = None,
+) -> None:
+    """Start a hub and an executor on this machine: tasks, with nothing else to install. Ctrl-C ends both."""
+    _serve("sqlite", "127.0.0.1", port, data, slots=os.cpu_count() or 1 if slots is None else slots)
+
+
+def hub(
+    database: Annotated[
+        str,
+        typer.Option(
+            "--database",
+            metavar="URL",
+            envvar="PARCS_HUB_DATABASE",
+            help="sqlite, or postgresql://USER@HOST/NAME, which several hubs may share.",
+        ),
+    ] = "sqlite",
+    host: Annotated[
+        str, typer.Option("--host", help="0.0.0.0 listens to other machines, once there is a token.")
+    ] = "127.0.0.1",
+    port: Port = PORT,
+    data: Data = None,
+) -> None:
+    """Start a hub alone; executors join it with: parcs executor."""
+    _serve(database, host, port, data, slots=0)
+
+
+def _serve(database: str, host: str, port: int, data: Path | None, *, slots: int) -> None:
+    for module in ("fastapi", "sqlalchemy", "uvicorn", "argon2"):
+        place.need(module, "hub")
+    import uvloop
+
+    from parcs.client import place as places
+    from parcs.hub import settings
+    from parcs.hub.state import Hub
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    for noisy in ("alembic", "httpx", "httpx2", "uvicorn"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    folder = data or places.data_folder()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    url = _database_url(database, folder)
+    listener = _listen(host, port)
+    port = listener.getsockname()[1]
+    own_host = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104  # compared, not bound
+    address = f"http://{own_host}:{port}"
+    with _lock(folder if database == "sqlite" else None):
+        the_hub = Hub(settings.from_environment(os.environ, database=url, host=host, port=port))
+        file = folder / places.FILE
+        _keep_tokens(the_hub, file, address)
+        if not _is_loopback(host) and not _has_person(the_hub):
+            raise errors.SettingsError(
+                f"{host} is open to other machines, and nobody has a token of their own yet; "
+                "start the hub on this machine "
+                "first (parcs hub), make one (parcs user add NAME, parcs token add), then start it so"
+            )
+        link = the_hub.access.link("admin")
+        print(f"hub: {address}")
+        print(f"log in (once, within the hour): {address}/#/login/{link}")
+        print("try: parcs submit --wait -- echo hello", flush=True)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_run(the_hub, listener, address, file, slots))
+
+
+async def _run(the_hub: Hub, listener: socket.socket, address: str, file: Path, slots: int) -> None:
+    from parcs.hub import app
+
+    server = app.server(the_hub)
+    child: subprocess.Popen[bytes] | None = None
+    serving = asyncio.create_task(server.serve([listener]))
+    try:
+        while not server.started and not serving.done():
+            await asyncio.sleep(0.01)
+        if slots and not serving.done():
+            words = [sys.executable, "-m", "parcs", "executor", "--hub", address, "--slots", str(slots)]
+            child = subprocess.Popen(
+                [*words, "--token-file", str(file.with_name("executor.token")), "--end-with-parent"],
+                start_new_session=True,
+            )
+        await serving
+    finally:
+        if child is not None:
+            child.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                await asyncio.to_thread(child.wait, 5)
+            child.kill()
+            child.wait()
+
+
+def _keep_tokens(the_hub: Hub, file: Path, address: str) -> None:
+    """The tokens of this machine's own command line and executor: made once, kept in files of this user."""
+    from parcs.client import place as places
+
+    secret = the_hub.access.set_up()
+    kept = places.read(file) if file.exists() else None
+    if secret is None and kept is None:
+        secret = the_hub.access.make_now("this machine", "api")
+    token = secret or (kept.token if kept else "")
+    places.write(file, places.Place((address,), token))
+    executor = file.with_name("executor.token")
+    if not executor.exists():
+        descriptor = os.open(executor, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as target:
+            target.write(the_hub.access.make_now("this machine's executor", "executor"))
+
+
+def _has_person(the_hub: Hub) -> bool:
+    """Whether somebody made a token: more than what this machine has for itself."""
+    from parcs.hub.store import people
+
+    return the_hub.database.run_now(
+        lambda c: any(not t.name.startswith("this machine") for t in people.tokens(c, None))
+    )
+
+
+def _database_url(database: str, folder: Path) -> str:
+    if database == "sqlite":
+        return f"sqlite:///{folder / 'hub.db'}"
+    if database.startswith("sqlite:"):
+        return database
+    if database.startswith(("postgresql://", "postgres://")):
+        place.need("psycopg", "postgresql")
+        return "postgresql+psycopg://" + database.partition("://")[2]
+    raise errors.SettingsError(f"{database!r} is no database; for example postgresql://user@host/name")
+
+
+def _is_loopback(host: str) -> bool:
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # asyncio switches Nagle's algorithm off for sockets that say they are TCP, which create_server's do not.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(1024)
+        return listener
+    except OSError as error:
+        listener.close()
+        raise errors.SettingsError(
+            f"cannot listen at {host}:{port}: {error.strerror}; choose another: --port"
+        ) from error
+
+
+@contextlib.contextmanager
+def _lock(folder: Path | None) -> Iterator[None]:
+    """One hub for one folder."""
+    if folder is None:
+        yield
+        return
+    import fcntl
+
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise errors.SettingsError(
+                f"a hub runs already with {folder}; another needs another folder: --data"
+            ) from None
+        yield

@@ -1,0 +1,1 @@
+"""The hub: tasks, executors and people, over one SQL database. ``api`` over ``services`` over ``store``."""

@@ -1,0 +1,95 @@
+"""News as they happen, and whether the hub is well: /api/v1/events, /metrics, /healthz, /readyz."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final
+
+import prometheus_client
+import sqlalchemy as sa
+from fastapi import APIRouter, Response
+from fastapi.responses import StreamingResponse
+from prometheus_client.core import GaugeMetricFamily
+
+from parcs.contract import tasks as contract
+from parcs.hub.api.gate import Looker, TheHub
+from parcs.hub.api.tasks import event
+from parcs.hub.state import Hub
+from parcs.hub.store import executors
+from parcs.version import VERSION
+
+router = APIRouter(tags=["watch"])
+
+_ALIVE_S: Final = 15.0
+
+
+@router.get(f"{contract.API}/events", response_class=Response)
+async def events(hub: TheHub, _: Looker) -> Response:
+    """Server-sent events: ``task`` and ``executor``, with id and state, as they change.
+
+    They tell that something changed; what there is now, the lists say.
+    """
+    return StreamingResponse(
+        _events(hub), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+    )
+
+
+async def _events(hub: Hub) -> AsyncIterator[str]:
+    async with hub.changes.watch() as watcher:
+        yield ": watching\n\n"
+        while True:
+            try:
+                news = await asyncio.wait_for(watcher.get(), _ALIVE_S)
+            except TimeoutError:
+                yield ": still here\n\n"
+                continue
+            yield event(news.kind, {"id": news.id, "state": news.state})
+            if watcher.missed:
+                yield event("missed", {"count": watcher.missed})
+                watcher.missed = 0
+
+
+@router.get("/healthz")
+async def health() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "ok", "version": VERSION}
+
+
+@router.get("/readyz")
+async def ready(hub: TheHub) -> dict[str, str]:
+    """The database answers too."""
+    await hub.database.read(lambda c: c.execute(sa.text("SELECT 1")))
+    return {"status": "ready"}
+
+
+@router.get("/metrics", response_class=Response)
+async def metrics(hub: TheHub, _: Looker) -> Response:
+    """For Prometheus; it shows a token of a viewer."""
+    counts = await hub.work.counts(contract.Query())
+    live = await hub.database.read(lambda c: executors.list_all(c, is_live=True))
+    registry = prometheus_client.CollectorRegistry()
+    registry.register(_Figures(counts, live, hub.dispatch.sessions()))
+    prometheus_client.ProcessCollector(registry=registry)
+    return Response(
+        prometheus_client.generate_latest(registry), media_type=prometheus_client.CONTENT_TYPE_LATEST
+    )
+
+
+class _Figures:
+    """What the hub counts, as Prometheus wants it."""
+
+    def __init__(self, counts: dict[str, int], live: list[contract.Executor], sessions: int) -> None:
+        self._counts, self._live, self._sessions = counts, live, sessions
+
+    def collect(self) -> list[GaugeMetricFamily]:
+        tasks = GaugeMetricFamily("parcs_tasks", "Tasks by state", labels=["state"])
+        for state, count in self._counts.items():
+            tasks.add_metric([state], count)
+        slots = GaugeMetricFamily(
+            "parcs_slots", "Slots of connected executors", sum(e.slots for e in self._live)
+        )
+        busy = GaugeMetricFamily("parcs_slots_busy", "Slots that run a task", sum(e.busy for e in self._live))
+        there = GaugeMetricFamily("parcs_executors", "Connected executors", len(self._live))
+        here = GaugeMetricFamily("parcs_hub_sessions", "Executors connected to this hub", self._sessions)
+        return [tasks, slots, busy, there, here]

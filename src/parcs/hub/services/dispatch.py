@@ -1,0 +1,321 @@
+"""Who runs what: where ready tasks, executors with free slots, and cancels meet.
+
+A session is one executor's connection to this hub. All that matters is in the database; what is here is who is
+connected and how much more each would take. So hubs need not know of each other: each gives tasks to its own
+executors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+import msgspec
+import sqlalchemy as sa
+
+from parcs import errors
+from parcs.contract import executor as wire
+from parcs.hub.services import checks
+from parcs.hub.services.changes import Changes, News
+from parcs.hub.settings import HubSettings
+from parcs.hub.store import executors, people, tasks
+from parcs.hub.store.database import Database
+from parcs.hub.store.executors import Beat
+from parcs.hub.store.tasks import Change
+from parcs.model.demand import Demand, Offer, objection
+from parcs.version import VERSION
+
+logger = logging.getLogger("parcs.hub")
+
+_NET_S: Final = 1.0
+"""How often to look, whatever the news: another hub's work, and news that were missed."""
+_BEAT_S: Final = 0.5
+_MOST: Final = 1000
+"""Tasks that an executor is given at once."""
+_decode_spec = msgspec.msgpack.Decoder(wire.Spec).decode
+
+
+class Session:
+    """One executor's connection.
+
+    Args:
+        send: puts a message on its way.
+    """
+
+    def __init__(self, hello: wire.Hello, token: int, send: Callable[[wire.FromHub], None]) -> None:
+        self.id, self.name, self.send, self.token = hello.id, hello.name, send, token
+        self.slots = hello.slots
+        self.offer = Offer(tuple(hello.offer.levels), dict(hello.offer.labels), hello.offer.memory)
+        self.more = 0
+        self.state = "active"
+        self.told: set[int] = set()
+        self.fits: dict[int, bool] = {}
+        self.close: Callable[[], None] = lambda: None
+
+
+class Dispatch:
+    """Every session of this hub, and the loops that serve them."""
+
+    def __init__(
+        self, database: Database, changes: Changes, settings: HubSettings, clock: Callable[[], float]
+    ) -> None:
+        self._database, self._changes, self._settings, self._clock = database, changes, settings, clock
+        self._sessions: dict[str, Session] = {}
+        self._demands: dict[int, Demand] = {}
+        self._bodies: set[str] = set()
+        self._specs: dict[int, wire.Spec] = {}
+        self._is_wanted = asyncio.Event()
+        self._beats: dict[str, Beat] = {}
+
+    def sessions(self) -> int:
+        """How many executors are connected here."""
+        return len(self._sessions)
+
+    def fits_here(self, demand: Demand) -> bool:
+        """Whether an executor of this hub could run such a task."""
+        return any(s.state == "active" and not objection(demand, s.offer) for s in self._sessions.values())
+
+    def wake(self) -> None:
+        """Something may be ready to run."""
+        self._is_wanted.set()
+
+    async def know(self, bodies: Iterable[str]) -> None:
+        """There are tasks with these demands."""
+        if not set(bodies) <= self._bodies:
+            await self._learn_demands()
+
+    def publish(self, changed: Sequence[Change]) -> None:
+        """Tell who watches, and go on with what follows from it."""
+        self._changes.publish(News("task", c.task, c.state) for c in changed)
+        if any(c.state == "queued" for c in changed):
+            self.wake()
+
+    async def open(self, hello: wire.Hello, token: int, send: Callable[[wire.FromHub], None]) -> Session:
+        """An executor has come.
+
+        Raises:
+            ConflictError: it speaks another protocol.
+        """
+        if hello.protocol != wire.PROTOCOL:
+            raise errors.ConflictError(
+                f"this hub ({VERSION}) speaks protocol {wire.PROTOCOL}, "
+                f"the executor ({hello.version}) {hello.protocol}; "
+                "install the same version of PARCS on both"
+            )
+        session = Session(hello, token, send)
+        now = self._clock()
+        claimed = {(task, attempt) for task, attempt in hello.held}
+
+        def work(connection: sa.Connection) -> tuple[str, list[tuple[int, int]], list[Change]]:
+            state = executors.register(connection, hello, token, now, now + self._settings.lease_s)
+            own = tasks.held(connection, hello.id)
+            missing = sorted(own - claimed)  # given out, and never arrived
+            return state, sorted(claimed - own), tasks.give_back(connection, hello.id, missing)
+
+        session.state, dropped, changed = await self._database.write(work)
+        before = self._sessions.get(hello.id)
+        self._sessions[hello.id] = session
+        if before is not None:
+            before.close()
+        send(wire.Welcome(wire.PROTOCOL, VERSION, self._settings.heartbeat_s, dropped))
+        self.publish(changed)
+        self._changes.publish([News("executor", hello.id, session.state)])
+        logger.info("executor %s (%s) is connected: %d slots", hello.name, hello.id, hello.slots)
+        return session
+
+    async def close(self, session: Session, *, is_leaving: bool) -> None:
+        """A connection has ended; the executor may come back, unless it said that it leaves."""
+        if self._sessions.get(session.id) is not session:
+            return
+        del self._sessions[session.id]
+        logger.info(
+            "executor %s (%s) is %s", session.name, session.id, "gone" if is_leaving else "not connected"
+        )
+        if is_leaving:
+            await self._database.write(lambda c: executors.leave(c, session.id))
+            self._changes.publish([News("executor", session.id, "gone")])
+
+    async def take(self, session: Session, message: wire.ToHub) -> None:
+        """What an executor says."""
+        now = self._clock()
+        if isinstance(message, wire.Results):
+            await self._finish(session, message, now)
+        elif isinstance(message, wire.Ready):
+            session.more = message.more
+            self.wake()
+        elif isinstance(message, wire.Beat):
+            self._beats[session.id] = Beat(session.id, message.busy, message.cpu_percent, message.memory_used)
+        elif isinstance(message, wire.Progress):
+            key = (message.task, message.attempt)
+            self.publish(await self._database.write(lambda c: tasks.progress(c, session.id, [key])))
+        elif isinstance(message, wire.Output):
+            await self._database.write(lambda c: tasks.put_output(c, session.id, [message]))
+            self._changes.publish([News("task", message.task, "output")])
+        elif isinstance(message, wire.Returned):
+            keys = message.attempts
+            self.publish(await self._database.write(lambda c: tasks.give_back(c, session.id, keys)))
+
+    async def _finish(self, session: Session, message: wire.Results, now: float) -> None:
+        """Results, and in the same transaction the next tasks."""
+        session.more = message.more
+        wanted = self._wanted_by(session)
+        demands = self._demands_of(session)
+
+        def work(connection: sa.Connection) -> tuple[list[Change], list[tasks.Leased]]:
+            changed = tasks.finish(connection, session.id, message.results, now)
+            if not wanted:
+                return changed, []
+            return changed, tasks.lease(connection, session.id, session.name, demands, wanted, now)
+
+        changed, leased = await self._database.write(work)
+        session.send(wire.Ack([(r.task, r.attempt) for r in message.results]))
+        await self._tell(session, leased)
+        self.publish(changed)
+
+    async def serve(self) -> None:
+        """Give out ready tasks, for ever."""
+        while True:
+            is_net = False
+            try:
+                await asyncio.wait_for(self._is_wanted.wait(), _NET_S)
+            except TimeoutError:
+                is_net = True
+            self._is_wanted.clear()
+            try:
+                await self._give_out(is_net=is_net)
+            except errors.DatabaseUnavailableError as error:
+                logger.warning("%s", error)
+                await asyncio.sleep(_NET_S)
+
+    async def _give_out(self, *, is_net: bool) -> None:
+        """Give ready tasks to executors with free slots. Without news (``is_net``) it looks before it writes."""
+        free = [s for s in self._sessions.values() if self._wanted_by(s)]
+        if not free:
+            return
+        if is_net:
+            await self._learn_demands()
+            if not await self._database.read(lambda c: tasks.waiting_demands(c, list(self._demands))):
+                return
+        random.shuffle(free)
+        now = self._clock()
+        asked = [(session, self._wanted_by(session), self._demands_of(session)) for session in free]
+
+        def work(connection: sa.Connection) -> list[tuple[Session, list[tasks.Leased]]]:
+            waiting = tasks.waiting_demands(connection, {d for _, _, demands in asked for d in demands})
+            given = []
+            for session, wanted, demands in asked:
+                fitting = [d for d in demands if d in waiting]
+                if not fitting:
+                    continue
+                leased = tasks.lease(connection, session.id, session.name, fitting, wanted, now)
+                if len(leased) < wanted:
+                    waiting -= set(fitting)  # this one took all that there was of them
+                if leased:
+                    given.append((session, leased))
+            return given
+
+        for session, leased in await self._database.write(work):
+            session.more = max(0, session.more - len(leased))
+            await self._tell(session, leased)
+
+    async def _tell(self, session: Session, leased: Sequence[tasks.Leased]) -> None:
+        if not leased:
+            return
+        wanted = {each.spec for each in leased} - session.told
+        if missing := wanted - self._specs.keys():
+            bodies = await self._database.read(lambda c: tasks.spec_bodies(c, missing))
+            if len(self._specs) > 10 * _MOST:
+                self._specs.clear()
+            self._specs |= {number: _decode_spec(body) for number, body in bodies.items()}
+            wanted = {each.spec for each in leased} - session.told
+            if missing := wanted - self._specs.keys():
+                bodies = await self._database.read(lambda c: tasks.spec_bodies(c, missing))
+                self._specs |= {number: _decode_spec(body) for number, body in bodies.items()}
+        session.told |= wanted
+        leases = [wire.Lease(each.id, each.attempt, each.spec, each.parameters) for each in leased]
+        session.send(wire.Leases(leases, {number: self._specs[number] for number in wanted}))
+        self._changes.publish(News("task", each.id, each.state) for each in leased)
+
+    def _wanted_by(self, session: Session) -> int:
+        return min(session.more, _MOST) if session.state == "active" else 0
+
+    def _demands_of(self, session: Session) -> list[int]:
+        for number in self._demands.keys() - session.fits.keys():
+            session.fits[number] = not objection(self._demands[number], session.offer)
+        return [number for number, does in session.fits.items() if does]
+
+    async def _learn_demands(self) -> None:
+        bodies = await self._database.read(tasks.demand_bodies)
+        for number in bodies.keys() - self._demands.keys():
+            self._demands[number] = checks.demand_from_json(bodies[number])
+            self._bodies.add(bodies[number])
+
+    async def push_cancels(self) -> None:
+        """Tell this hub's executors what is to be ended."""
+        if self._sessions:
+            found = await self._database.read(lambda c: tasks.to_cancel(c, list(self._sessions)))
+            for executor, keys in found.items():
+                if (session := self._sessions.get(executor)) is not None:
+                    session.send(wire.Cancel(keys))
+
+    async def keep_beats(self) -> None:
+        """Write signs of life together, for ever; and see what other hubs decided about our executors."""
+        last_look = 0.0
+        while True:
+            await asyncio.sleep(_BEAT_S)
+            beats, self._beats = self._beats, {}
+            try:
+                if beats:
+                    await self._keep(list(beats.values()))
+                if time.monotonic() - last_look > _NET_S:
+                    last_look = time.monotonic()
+                    await self.push_cancels()
+                    await self._look_at_states()
+            except errors.DatabaseUnavailableError as error:
+                logger.warning("%s", error)
+                self._beats = {**beats, **self._beats}
+
+    async def _keep(self, beats: Sequence[Beat]) -> None:
+        now = self._clock()
+        until = now + self._settings.lease_s
+        await self._database.write(lambda c: executors.beat(c, beats, now, until))
+
+    async def _look_at_states(self) -> None:
+        if not self._sessions:
+            return
+        now = self._clock()
+        numbers = {s.token for s in self._sessions.values()}
+
+        def work(connection: sa.Connection) -> tuple[dict[str, str], set[int]]:
+            states = {e.id: e.state for e in executors.list_all(connection)}
+            return states, {n for n in numbers if not people.is_valid_token(connection, n, now)}
+
+        states, revoked = await self._database.read(work)
+        for session in list(self._sessions.values()):
+            state = states.get(session.id, "gone")
+            if state == "gone" or session.token in revoked:
+                session.close()  # it has to show itself anew
+            elif state != session.state:
+                session.state = state
+                self.wake()
+
+    async def reap(self) -> None:
+        """Executors that went silent: their tasks are for others."""
+        now = self._clock()
+
+        def work(connection: sa.Connection) -> tuple[list[str], list[Change]]:
+            gone = executors.expired(connection, now)
+            changed: list[Change] = []
+            for executor in gone:
+                changed += tasks.lose(connection, executor, None, now)
+            return gone, changed
+
+        gone, changed = await self._database.write(work)
+        for executor in gone:
+            logger.warning("executor %s went silent; its tasks are queued again", executor)
+        self.publish(changed)
+        self._changes.publish(News("executor", executor, "gone") for executor in gone)

@@ -1,0 +1,1 @@
+"""The only room that knows SQL: tables, transactions, migrations, and a module of statements for each noun."""

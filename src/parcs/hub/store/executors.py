@@ -1,0 +1,109 @@
+"""Statements about executors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import sqlalchemy as sa
+
+from parcs.contract import executor as wire
+from parcs.contract import tasks as contract
+from parcs.hub.store import schema
+from parcs.model.demand import Offer
+
+_e: Final = schema.executors
+LIVE: Final = ("active", "draining", "disabled")
+
+
+class Beat(NamedTuple):
+    """A sign of life."""
+
+    id: str
+    busy: int
+    cpu_percent: float
+    memory_used: int
+
+
+def register(connection: sa.Connection, hello: wire.Hello, token: int, now: float, lease_until: float) -> str:
+    """An executor has come, or come back; gives its state."""
+    offer = hello.offer
+    values = {
+        "name": hello.name, "host": hello.host, "version": hello.version, "slots": hello.slots, "busy": 0,
+        "offer": json.dumps({"levels": offer.levels, "labels": offer.labels}), "cpus": offer.cpus,
+        "memory": offer.memory, "cpu_percent": 0.0, "memory_used": 0, "token": token,
+        "lease_until": lease_until, "last_seen": now,
+    }  # fmt: skip
+    state = connection.scalar(sa.select(_e.c.state).where(_e.c.id == hello.id))
+    if state is None:
+        connection.execute(sa.insert(_e).values(id=hello.id, state="active", **values))
+        return "active"
+    state = "active" if state == "gone" else str(state)
+    connection.execute(sa.update(_e).where(_e.c.id == hello.id).values(state=state, **values))
+    return state
+
+
+def beat(connection: sa.Connection, beats: Sequence[Beat], now: float, lease_until: float) -> None:
+    """Executors that are alive."""
+    statement = (
+        sa.update(_e)
+        .where(_e.c.id == sa.bindparam("b_id"), _e.c.state.in_(LIVE))
+        .values(
+            busy=sa.bindparam("b_busy"), cpu_percent=sa.bindparam("b_cpu"), memory_used=sa.bindparam("b_memory"),
+            last_seen=now, lease_until=lease_until,
+        )
+    )  # fmt: skip
+    connection.execute(
+        statement,
+        [{"b_id": b.id, "b_busy": b.busy, "b_cpu": b.cpu_percent, "b_memory": b.memory_used} for b in beats],
+    )
+
+
+def set_state(connection: sa.Connection, id_: str, state: str) -> bool:
+    """Drain, disable or enable an executor; False if there is no such live one."""
+    done = connection.execute(sa.update(_e).where(_e.c.id == id_, _e.c.state.in_(LIVE)).values(state=state))
+    return bool(done.rowcount)
+
+
+def leave(connection: sa.Connection, id_: str) -> None:
+    """An executor has gone for good."""
+    connection.execute(sa.update(_e).where(_e.c.id == id_).values(state="gone", lease_until=0.0, busy=0))
+
+
+def expired(connection: sa.Connection, now: float) -> list[str]:
+    """Executors whose lease has run out: from now on they are gone."""
+    question = sa.select(_e.c.id).where(_e.c.lease_until < now, _e.c.state.in_(LIVE))
+    if connection.dialect.name == "postgresql":
+        question = question.with_for_update(skip_locked=True)
+    found = list(connection.scalars(question))
+    if found:
+        connection.execute(sa.update(_e).where(_e.c.id.in_(found)).values(state="gone", busy=0))
+    return found
+
+
+def forget(connection: sa.Connection, before: float) -> None:
+    """Delete executors that have been gone for long, and that no task names."""
+    named = sa.exists().where(schema.tasks.c.executor == _e.c.id)
+    connection.execute(sa.delete(_e).where(_e.c.state == "gone", _e.c.last_seen < before, ~named))
+
+
+def list_all(connection: sa.Connection, *, is_live: bool = False) -> list[contract.Executor]:
+    """Executors, those that were seen last first."""
+    question = sa.select(_e).order_by(_e.c.last_seen.desc(), _e.c.id)
+    if is_live:
+        question = question.where(_e.c.state.in_(LIVE))
+    return [_executor(row) for row in connection.execute(question)]
+
+
+def offer_of(executor: contract.Executor) -> Offer:
+    """What an executor offers to tasks."""
+    return Offer(tuple(executor.levels), dict(executor.labels), executor.memory)
+
+
+def _executor(row: Any) -> contract.Executor:
+    offer = json.loads(row.offer)
+    return contract.Executor(
+        row.id, row.name, row.host, row.state, row.slots, row.busy, row.version, offer["levels"], offer["labels"],
+        row.cpus, row.memory, row.cpu_percent, row.memory_used, row.last_seen,
+    )  # fmt: skip
