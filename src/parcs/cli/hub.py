@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +20,7 @@ from parcs import errors
 from parcs.cli import place
 
 if TYPE_CHECKING:
+    from parcs.hub.settings import HubSettings
     from parcs.hub.state import Hub
 
 PORT = 7000
@@ -94,7 +95,7 @@ def _serve(database: str, host: str, port: int, data: Path | None, *, slots: int
     own_host = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104  # compared, not bound
     address = f"http://{own_host}:{port}"
     with _lock(folder if database == "sqlite" else None):
-        the_hub = Hub(settings.from_environment(os.environ, database=url, host=host, port=port))
+        the_hub = _open(Hub, settings.from_environment(os.environ, database=url, host=host, port=port))
         file = folder / places.FILE
         _keep_tokens(the_hub, file, address)
         if not _is_loopback(host) and not _has_person(the_hub):
@@ -134,6 +135,21 @@ async def _run(the_hub: Hub, listener: socket.socket, address: str, file: Path, 
                 await asyncio.to_thread(child.wait, 5)
             child.kill()
             child.wait()
+
+
+def _open(make: Callable[[HubSettings], Hub], given: HubSettings) -> Hub:
+    """The hub with its database, or why not."""
+    import alembic.util
+    import sqlalchemy as sa
+
+    from parcs.hub.store.database import translated
+
+    try:
+        return make(given)
+    except sa.exc.SQLAlchemyError as error:
+        raise translated(error) from error
+    except alembic.util.CommandError as error:
+        raise errors.SettingsError(f"this database is of a later version of PARCS: {error}") from error
 
 
 def _keep_tokens(the_hub: Hub, file: Path, address: str) -> None:

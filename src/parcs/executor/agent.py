@@ -154,16 +154,17 @@ class Agent:
             self._hub, self._connection = hub, connection
             self._is_acked.set()
             self._is_to_send.set()
-            async with asyncio.TaskGroup() as group:
-                others = [
-                    group.create_task(self._beat(connection)),
-                    group.create_task(self._send(connection)),
-                ]
-                try:
-                    await self._receive(connection)
-                finally:
-                    for task in others:
-                        task.cancel()
+            work = [self._beat(connection), self._send(connection), self._receive(connection)]
+            running = [asyncio.create_task(each) for each in work]
+            try:
+                await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in running:
+                    task.cancel()
+                ends = await asyncio.gather(*running, return_exceptions=True)
+            for end in ends:
+                if isinstance(end, Exception):
+                    raise end
 
     async def _greet(self, connection: ClientConnection) -> None:
         hello = contract.Hello(

@@ -274,7 +274,7 @@ class Dispatch:
                 if time.monotonic() - last_look > _NET_S:
                     last_look = time.monotonic()
                     await self.push_cancels()
-                    await self._look_at_states()
+                    await self.look_at_states()
             except errors.DatabaseUnavailableError as error:
                 logger.warning("%s", error)
                 self._beats = {**beats, **self._beats}
@@ -284,7 +284,8 @@ class Dispatch:
         until = now + self._settings.lease_s
         await self._database.write(lambda c: executors.beat(c, beats, now, until))
 
-    async def _look_at_states(self) -> None:
+    async def look_at_states(self) -> None:
+        """What has been decided about this hub's executors: drained, disabled, gone, shut out."""
         if not self._sessions:
             return
         now = self._clock()

@@ -372,9 +372,9 @@ class _Plan:
                 checks.check(request)
                 packed = checks.files_of(request)
             except errors.InvalidRequestError as error:
-                raise errors.InvalidRequestError(
-                    str(error), f"task {i}" if len(requests) > 1 else ""
-                ) from error
+                if len(requests) == 1:
+                    raise
+                raise errors.InvalidRequestError(str(error), f"{i}.{error.field}") from error
             digest = request.archive or ""
             if packed is not None:
                 digest = archive.digest(packed)

@@ -85,7 +85,7 @@ tasks: Final = sa.Table(
     sa.Column("retries", sa.Integer, nullable=False),
     sa.Column("has_compile", sa.Boolean, nullable=False),
     sa.Column("waits_for", sa.Integer, nullable=False),
-    sa.Column("array", Number),
+    sa.Column("series", Number),
     sa.Column("position", sa.Integer),
     sa.Column("parameters", sa.Text),
     sa.Column("labels", sa.Text),
@@ -127,8 +127,8 @@ sa.Index(
     postgresql_where=sa.text("name <> ''"),
 )
 sa.Index("ix_tasks_created", tasks.c.created)
-_array = sa.text("array IS NOT NULL")
-sa.Index("ix_tasks_array", tasks.c.array, tasks.c.id, sqlite_where=_array, postgresql_where=_array)
+_array = sa.text("series IS NOT NULL")
+sa.Index("ix_tasks_series", tasks.c.series, tasks.c.id, sqlite_where=_array, postgresql_where=_array)
 
 labels: Final = sa.Table(
     "labels",

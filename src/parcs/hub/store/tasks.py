@@ -136,7 +136,7 @@ def add(connection: sa.Connection, new: Sequence[NewTask], now: float) -> int:
             "id": number, "spec": task.spec, "demand": task.demand, "user": task.user, "name": request.name,
             "command": task.command, "state": TaskState.CANCELLED if failed else TaskState.QUEUED,
             "priority": request.priority, "retries": request.retries, "has_compile": request.compile is not None,
-            "waits_for": len(waits), "array": None if task.position is None else number - task.position,
+            "waits_for": len(waits), "series": None if task.position is None else number - task.position,
             "position": task.position, "parameters": json.dumps(dict(task.parameters)) if task.parameters else None,
             "labels": json.dumps(dict(request.labels)) if request.labels else None,
             "created": now, "attempt": 0, "failures": 0, "losses": 0, "is_cancelling": False,
@@ -672,7 +672,7 @@ def _conditions(query: contract.Query) -> list[sa.ColumnElement[bool]]:
         found.append(_t.c.id.in_(list(query.ids)))
     if query.states:
         found.append(_t.c.state.in_(list(query.states)))
-    for column, value in ((_t.c.user, query.user), (_t.c.name, query.name), (_t.c.array, query.array)):
+    for column, value in ((_t.c.user, query.user), (_t.c.name, query.name), (_t.c.series, query.array)):
         if value is not None:
             found.append(column == value)
     for name, value in query.labels.items():
@@ -696,14 +696,15 @@ _BY: Final = schema.executors.c.id == _t.c.executor
 _LISTED: Final = (
     _t.c.id, _t.c.name, _t.c.state, _t.c.user, _t.c.command, _t.c.priority, _t.c.created, _t.c.started, _t.c.ended,
     _t.c.attempt, schema.executors.c.name.label("executor"), _t.c.exit_code, _t.c.signal, _t.c.matched, _t.c.why,
-    _t.c.array, _t.c.position, _t.c.parameters, _t.c.labels,
+    _t.c.series.label("array"), _t.c.position.label("index"), _t.c.parameters, _t.c.labels,
 )  # fmt: skip
 
 
 def _task(row: Any) -> contract.Task:
-    values = row[:-2]
-    parameters, labels = (json.loads(text) if text else {} for text in row[-2:])
-    return contract.Task(*values, parameters, labels)
+    values = dict(row._mapping)
+    for name in ("parameters", "labels"):
+        values[name] = json.loads(values[name]) if values[name] else {}
+    return contract.Task(**values)
 
 
 def _pieces(result: wire.Result) -> list[dict[str, Any]]:
