@@ -40,9 +40,11 @@ def read(data: bytes, most_bytes: int = MOST_BYTES) -> dict[str, File]:
     files: dict[str, File] = {}
     left = most_bytes
     try:
-        for name, is_executable, source in _entries(data):
+        for name, is_executable, size, source in _entries(data):
             path = checked_path(name)
             content = _read(source, left, path)
+            if len(content) != size:
+                raise errors.ArchiveError(f"the archive is damaged: {path!r} is shorter than it says")
             left -= len(content)
             files[path] = File(content, is_executable)
             if len(files) > MOST_FILES:
@@ -62,7 +64,7 @@ def checked_path(name: str) -> str:
         ArchiveError: it leads out of its folder, or is no path.
     """
     path = PurePosixPath(name.replace("\\", "/"))
-    if not name or "\0" in name or len(name) > _LONGEST_PATH or path.is_absolute() or ":" in path.parts[:1]:
+    if not name or "\0" in name or len(name) > _LONGEST_PATH or path.is_absolute() or ":" in path.parts[0]:
         raise errors.ArchiveError(f"{name[:100]!r} is no path inside a folder")
     parts = [part for part in path.parts if part != "."]
     if ".." in parts or not parts or any(len(part.encode(errors="replace")) > 255 for part in parts):
@@ -136,8 +138,8 @@ def unpack(data: bytes, folder: Path) -> None:
             target.chmod(0o755)
 
 
-def _entries(data: bytes) -> Iterator[tuple[str, bool, IO[bytes]]]:
-    """Name, whether it may be run, and content of each file; folders are left out."""
+def _entries(data: bytes) -> Iterator[tuple[str, bool, int, IO[bytes]]]:
+    """Name, whether it may be run, claimed size, and content of each file; folders are left out."""
     if zipfile.is_zipfile(io.BytesIO(data)):
         with zipfile.ZipFile(io.BytesIO(data)) as zipped:
             for entry in zipped.infolist():
@@ -146,7 +148,7 @@ def _entries(data: bytes) -> Iterator[tuple[str, bool, IO[bytes]]]:
                     raise errors.ArchiveError(f"{entry.filename[:100]!r} is a link or a device, and no file")
                 if not entry.is_dir():
                     with zipped.open(entry) as source:
-                        yield entry.filename, bool(mode & 0o100), source
+                        yield entry.filename, bool(mode & 0o100), entry.file_size, source
         return
     with tarfile.open(fileobj=io.BytesIO(data), mode="r:*") as tarred:
         for member in tarred:
@@ -156,7 +158,7 @@ def _entries(data: bytes) -> Iterator[tuple[str, bool, IO[bytes]]]:
                 raise errors.ArchiveError(f"{member.name[:100]!r} is a link or a device, and no file")
             content = tarred.extractfile(member)
             if content is not None:
-                yield member.name, bool(member.mode & 0o100), content
+                yield member.name, bool(member.mode & 0o100), member.size, content
 
 
 def _read(source: IO[bytes], most: int, path: str) -> bytes:

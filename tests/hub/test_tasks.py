@@ -321,3 +321,39 @@ def test_nonsense_is_refused_with_its_field(
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json().get("field", "") == field
+
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def test_a_module_runs_as_a_job_of_the_hub(shared: HubProcess, hub: Hub) -> None:
+    words = ("run", "factor", "-e", "N=12345", "-e", "P=2", "--hub", "own")
+    found = json.loads(shared.parcs(*words, "--json", cwd=EXAMPLES))
+    assert found["state"] == "succeeded"
+    assert found["result"] == [i for i in range(2, 12345) if 12345 % i == 0]
+    assert shared.parcs(*words, cwd=EXAMPLES).startswith("result: [3, 5, 15")
+    number = int(shared.parcs(*words, "--detach", cwd=EXAMPLES))
+    assert hub.wait(number, 30).task.labels == {"job": "factor"}
+
+
+def test_a_cancelled_job_takes_its_points_along(shared: HubProcess, hub: Hub, tmp_path: Path) -> None:
+    module = tmp_path / "sleepy"
+    module.mkdir()
+    (module / "parcs.toml").write_text(
+        'name = "sleepy"\ncommand = "python point.py"\nrunner = "python runner.py"\n'
+    )
+    (module / "point.py").write_text(
+        "import time\nfrom parcs.server import Service, serve\nclass S(Service):\n    def run(self):\n        time.sleep(600)\nserve(S())\n"
+    )
+    (module / "runner.py").write_text(
+        "from parcs.server import Runner, serve\n"
+        "class Main(Runner):\n    def run(self):\n        p = self.engine.run('sleepy')\n        print('up', flush=True)\n"
+        "        p.recv()\nserve(Main())\n"
+    )
+    number = int(shared.parcs("run", "./sleepy", "--hub", "own", "--detach", cwd=tmp_path))
+    wait_until(lambda: "up" in hub.output(number, "stderr"), "its point is up", 20)
+    assert len(processes_with("point.py")) == 1
+    hub.cancel(number)
+    wait_until(
+        lambda: not processes_with("point.py") and not processes_with("runner.py"), "all of it is dead", 3
+    )

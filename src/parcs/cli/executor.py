@@ -48,6 +48,10 @@ def executor(
         str, typer.Option("--name", help="As people see it.", show_default="this machine's")
     ] = "",
     labels: Labels = None,
+    engine: Annotated[
+        str | None,
+        typer.Option("--engine", help="Where jobs start their points, as parcs run --on has it: swarm, say."),
+    ] = None,
     folder: Annotated[Path | None, typer.Option("--folder", help="Where tasks have their folders.")] = None,
     end_with_parent: Annotated[bool, typer.Option("--end-with-parent", hidden=True)] = False,
 ) -> None:
@@ -63,6 +67,9 @@ def executor(
         from parcs.sandbox import tree
 
         tree.end_with_parent()
+    os.environ.pop("PARCS_ENGINE", None)  # what a shell happens to say is not for everybody's jobs
+    if engine is not None:
+        os.environ["PARCS_ENGINE"] = engine
     agent = Agent(
         split(url),
         _token(token_file),

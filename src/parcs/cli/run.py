@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from parcs import errors, job, trace
-from parcs.cli import cluster_run, output, target
+from parcs.cli import cluster_run, hub_run, output, target
 from parcs.module import parameters
 from parcs.module.manifest import Module
 
@@ -35,8 +35,14 @@ def run(
         ),
     ] = None,
     on: target.On = None,
+    hub: Annotated[
+        str | None,
+        typer.Option(
+            "--hub", metavar="URL", help="As a job of this hub; 'own' is the one of parcs login or parcs up."
+        ),
+    ] = None,
     is_detached: Annotated[
-        bool, typer.Option("--detach", "-d", help="On a Swarm: print the job's name and return.")
+        bool, typer.Option("--detach", "-d", help="On a Swarm or a hub: print the job's name and return.")
     ] = False,
     is_quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Only warnings from the programs' logs.")
@@ -46,10 +52,20 @@ def run(
         bool, typer.Option("--help", "-h", help="Show this, or the module's parameters.")
     ] = False,
 ) -> None:
-    """Run a program: on this machine, or with --on as a job of a Docker Swarm."""
+    """Run a program: on this machine, with --on as a job of a Docker Swarm, with --hub as a durable job."""
     if module is None:
         print(context.get_help())
         raise typer.Exit(0 if show_help else 2)
+    if hub is not None and not show_help:
+        if trace_file is not None or on is not None:
+            raise errors.SettingsError(
+                "--hub goes with neither --trace nor --on: its executors say where jobs run"
+            )
+        values = dict(map(parameters.split, given or []))
+        own = None if hub == "own" else hub
+        raise typer.Exit(
+            hub_run.run(own, module, values, is_detached=is_detached, as_json=as_json, is_quiet=is_quiet)
+        )
     url = target.url_of(on)
     if target.is_cluster(url) and not show_help:
         if trace_file is not None:
@@ -58,7 +74,7 @@ def run(
         request = cluster_run.Request(module, values, is_detached, as_json, is_quiet)
         raise typer.Exit(cluster_run.run(url, request))
     if is_detached:
-        raise errors.SettingsError("--detach is for a Swarm: add --on swarm")
+        raise errors.SettingsError("--detach is for a Swarm or a hub: add --on swarm, or --hub URL")
     found = job.find_module(module)
     if show_help:
         describe(found)

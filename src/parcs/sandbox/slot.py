@@ -27,6 +27,9 @@ from parcs.sandbox import bubblewrap, cgroup, step, tree
 
 LENGTH: Final = struct.Struct("<I")
 _KEPT: Final = ("PATH", "LANG", "LC_ALL", "TZ")
+ENGINE: Final = "PARCS_ENGINE"
+_ENGINE: Final = (ENGINE, "PARCS_REGISTRY", "DOCKER_HOST", "DOCKER_CONFIG")
+"""What jobs need to start their points elsewhere, where the executor was told of an engine."""
 _CHUNK: Final = 1 << 18
 
 
@@ -240,9 +243,11 @@ class Work:
         raise errors.SandboxError(f"there is no isolation {self._level!r} here")
 
     def _environment(self) -> dict[str, str]:
-        given = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        kept = (*_KEPT, *_ENGINE) if ENGINE in os.environ else _KEPT
+        given = {name: os.environ[name] for name in kept if name in os.environ}
         own = {
             "HOME": str(self._folder),
+            "PARCS_PYTHON": sys.executable,
             "PARCS_TASK": str(self._run.lease.task),
             "PARCS_ATTEMPT": str(self._run.lease.attempt),
         }
