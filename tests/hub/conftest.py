@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conftest import wait_until
 
 from parcs.client import Hub
+from tests.conftest import wait_until
 
 NOBODY = 65534
 
@@ -144,8 +144,8 @@ class HubProcess:
         number = len(self._processes)
         name = f"e{number}"
         process = self.run_parcs(
-            "executor", "--hub", self.url, "--token-file", str(self.folder / "executor.token"), "--slots", str(slots),
-            "--name", name, *words, log=self.folder / f"{name}.log",
+            "executor", "--hub", self.url, "--token-file", str(self.folder / "executor.token"), "--slots",
+            str(slots), "--name", name, *words, log=self.folder / f"{name}.log",
         )  # fmt: skip
         if is_awaited:
             with self.client() as hub:

@@ -14,8 +14,6 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from tests.conftest import wait_until
-from tests.hub.conftest import HubProcess, PostgreSQL, ended
 from websockets.asyncio.client import connect
 
 from parcs import errors
@@ -23,6 +21,8 @@ from parcs.client import Hub
 from parcs.contract import executor as wire
 from parcs.contract import tasks as contract
 from parcs.model.task import TaskState
+from tests.conftest import wait_until
+from tests.hub.conftest import HubProcess, PostgreSQL, ended
 
 Make = Callable[..., HubProcess]
 
@@ -73,7 +73,10 @@ def test_a_task_whose_executors_all_die_is_lost(make_hub: Make) -> None:
 
 
 def test_a_late_result_is_refused(make_hub: Make, database: str) -> None:
-    """An executor that stood still for longer than its lease: others have its task, and its result counts for nothing."""
+    """An executor stood still for longer than its lease: others have its task.
+
+    Its own result counts for nothing.
+    """
     hub = make_hub(database, PARCS_HUB_LEASE_S="1.5", PARCS_HUB_HEARTBEAT_S="0.3")
     first = hub.executor(slots=1)
     with hub.client() as client:
@@ -93,7 +96,7 @@ def test_a_late_result_is_refused(make_hub: Make, database: str) -> None:
 
 
 def test_a_hub_killed_at_any_moment_loses_nothing(make_hub: Make, database: str, tmp_path: Path) -> None:
-    """Tasks are submitted and run while the hub is killed again and again. What was acknowledged is there, and ran once."""
+    """Tasks run while the hub is killed again and again. What was acknowledged is there, and ran once."""
     hub = make_hub(database)
     hub.executor(slots=2)
     marks = tmp_path / "marks"

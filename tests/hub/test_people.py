@@ -1,4 +1,4 @@
-"""Who may do what: every route by every role; tokens, logins, the audit log; and no answer that is the hub's own fault."""
+"""Who may do what: every route by every role; tokens, logins, audit; and no answer is the hub's own fault."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 import httpx2
 import pytest
 import schemathesis
-from tests.conftest import wait_until
-from tests.hub.conftest import HubProcess
 
 from parcs import errors
 from parcs.client import Hub, calls
 from parcs.contract import tasks as contract
+from tests.conftest import wait_until
+from tests.hub.conftest import HubProcess
 
 ANYBODY = {"none", "viewer", "member", "admin", "executor"}
 LOOK = {"viewer", "member", "admin"}
@@ -96,7 +96,7 @@ def test_every_route_by_every_role(people: tuple[HubProcess, dict[str, str]]) ->
     real = {(method, path) for path, methods in schema["paths"].items() for method in methods}
     assert real - {("get", "/api/v1/events")} == ROUTES.keys()
     with hub.client() as client:
-        own = {role: 0 for role in secrets}
+        own = dict.fromkeys(secrets, 0)
         for role in ("member", "admin"):
             with Hub(hub.url, secrets[role]) as theirs:
                 own[role] = theirs.submit("true", where={"no": "such"}).first

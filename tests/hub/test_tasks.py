@@ -12,12 +12,12 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from tests.conftest import wait_until
-from tests.hub.conftest import HubProcess, ended, processes_with
 
 from parcs import errors
 from parcs.client import AsyncHub, Hub, TaskExecutor
 from parcs.contract import tasks as contract
+from tests.conftest import wait_until
+from tests.hub.conftest import HubProcess, ended, processes_with
 
 MAIN = """#include <iostream>
 int main() { char line[256]; std::cin.getline(line, 256); std::cout << "From Khala: " << line << std::endl; }
@@ -151,8 +151,8 @@ def test_isolation_shuts_the_network_and_the_system(hub: Hub) -> None:
     said = hub.output(detail.task.id)
     assert detail.task.state == "succeeded"
     assert said.splitlines()[:3] == ["read-only", "mine", "hidden"]
-    look = "import socket; socket.create_connection(('127.0.0.1', %d), 2)" % int(
-        str(hub.place.urls[0]).rpartition(":")[2]
+    look = (
+        f"import socket; socket.create_connection(('127.0.0.1', {hub.place.urls[0].rpartition(':')[2]}), 2)"
     )
     assert ended(hub, "python3", "-c", look).task.state == "succeeded"
     assert ended(hub, "python3", "-c", look, isolation="bubblewrap").task.state == "failed"
@@ -336,20 +336,40 @@ def test_a_module_runs_as_a_job_of_the_hub(shared: HubProcess, hub: Hub) -> None
     assert hub.wait(number, 30).task.labels == {"job": "factor"}
 
 
+SLEEPY = """
+import time
+from parcs.server import Service, serve
+
+
+class Sleepy(Service):
+    def run(self):
+        time.sleep(600)
+
+
+serve(Sleepy())
+"""
+STARTER = """
+from parcs.server import Runner, serve
+
+
+class Main(Runner):
+    def run(self):
+        point = self.engine.run("sleepy")
+        print("up", flush=True)
+        point.recv()
+
+
+serve(Main())
+"""
+
+
 def test_a_cancelled_job_takes_its_points_along(shared: HubProcess, hub: Hub, tmp_path: Path) -> None:
     module = tmp_path / "sleepy"
     module.mkdir()
-    (module / "parcs.toml").write_text(
-        'name = "sleepy"\ncommand = "python point.py"\nrunner = "python runner.py"\n'
-    )
-    (module / "point.py").write_text(
-        "import time\nfrom parcs.server import Service, serve\nclass S(Service):\n    def run(self):\n        time.sleep(600)\nserve(S())\n"
-    )
-    (module / "runner.py").write_text(
-        "from parcs.server import Runner, serve\n"
-        "class Main(Runner):\n    def run(self):\n        p = self.engine.run('sleepy')\n        print('up', flush=True)\n"
-        "        p.recv()\nserve(Main())\n"
-    )
+    commands = 'command = "python point.py"\nrunner = "python runner.py"\n'
+    (module / "parcs.toml").write_text(f'name = "sleepy"\n{commands}')
+    (module / "point.py").write_text(SLEEPY)
+    (module / "runner.py").write_text(STARTER)
     number = int(shared.parcs("run", "./sleepy", "--hub", "own", "--detach", cwd=tmp_path))
     wait_until(lambda: "up" in hub.output(number, "stderr"), "its point is up", 20)
     assert len(processes_with("point.py")) == 1

@@ -18,6 +18,7 @@ from parcs import errors
 from parcs.cli import output
 from parcs.lab import system
 from parcs.pool.executor import processors
+from parcs.sandbox import means
 
 
 class Finding(NamedTuple):
@@ -38,6 +39,8 @@ def doctor(as_json: output.AsJson = False) -> None:
     else:
         rows = [(_mark(f), f.what, f.detail, "" if f.is_ok else f.remedy) for f in findings]
         output.print_table(["", "what", "found", "to get it"], rows)
+        limits = means.table(means.find(is_moving=False))
+        output.print_table(["a task's", "is limited here by", ""], limits, "an executor on this machine")
     if any(f.is_needed and not f.is_ok for f in findings):
         raise typer.Exit(1)
 
@@ -102,11 +105,12 @@ def _lab() -> Finding:
 
 def _bubblewrap() -> Finding:
     remedy = "apt-get install bubblewrap"
-    tried = _output("bwrap", "--ro-bind", "/", "/", "--unshare-pid", "true")
-    if tried is None:
-        return Finding("bubblewrap", False, "no bwrap command", remedy)
+    found = means.find(is_moving=False)
+    if found.has_bubblewrap:
+        return Finding("bubblewrap", True, "works")
+    is_missing = "not installed" in found.why_no_bubblewrap
     return Finding(
-        "bubblewrap", tried[0] == 0, "works" if tried[0] == 0 else tried[1][:100], "allow user namespaces"
+        "bubblewrap", False, found.why_no_bubblewrap, remedy if is_missing else "allow user namespaces"
     )
 
 
@@ -151,5 +155,8 @@ _CHECKS: list[Callable[[], Finding]] = [
     _package("joblib", "joblib"),
     _package("matplotlib", "study"),
     _package("docker", "swarm"),
+    _package("httpx2", "client"),
+    _package("fastapi", "hub"),
+    _package("psycopg", "postgresql"),
     _lab,
 ]

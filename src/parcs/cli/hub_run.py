@@ -1,4 +1,4 @@
-"""``parcs run MODULE --hub URL``: a job of a hub is a task whose command is ``parcs run``, with the module's files."""
+"""``parcs run MODULE --hub URL``: a job is a task whose command is ``parcs run``, with the module's files."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from parcs.hub.api import executors, gate, people, problems, tasks, watch
+from parcs.hub.api import executors, gate, khala, people, problems, tasks, watch
 from parcs.hub.state import Hub
 from parcs.version import VERSION
 
@@ -47,7 +47,7 @@ def create(hub: Hub) -> FastAPI:
             429, "too-often", f"more than {hub.settings.requests_per_s:g} requests a second; wait a little"
         )
 
-    for room in (tasks, executors, people, watch):
+    for room in (tasks, executors, people, watch, khala):
         app.include_router(room.router)
     return app
 

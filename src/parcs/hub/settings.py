@@ -32,6 +32,8 @@ class HubSettings:
     """How long tasks that are over are kept; 0 is for ever."""
     keep_tasks: int = 0
     """How many of them are kept; 0 is all."""
+    khala_user: str = ""
+    """Whom requests of Khala's clients, which show no token, act as; nobody if it is empty."""
     session_days: float = 14.0
     """How long a login on the page holds."""
 

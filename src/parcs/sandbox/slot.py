@@ -7,6 +7,7 @@ Its standard input is a socket to the executor's agent. There it gets `Run` and 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import signal
@@ -23,7 +24,7 @@ from parcs import archive, errors
 from parcs.contract import executor as contract
 from parcs.model.demand import describe_bytes
 from parcs.model.task import TaskState
-from parcs.sandbox import bubblewrap, cgroup, step, tree
+from parcs.sandbox import bubblewrap, cgroup, containers, step, tree
 
 LENGTH: Final = struct.Struct("<I")
 _KEPT: Final = ("PATH", "LANG", "LC_ALL", "TZ")
@@ -31,6 +32,7 @@ ENGINE: Final = "PARCS_ENGINE"
 _ENGINE: Final = (ENGINE, "PARCS_REGISTRY", "DOCKER_HOST", "DOCKER_CONFIG")
 """What jobs need to start their points elsewhere, where the executor was told of an engine."""
 _CHUNK: Final = 1 << 18
+_CLIENT_PROCESSES: Final = 512
 
 
 class Run(msgspec.Struct, frozen=True, tag="run"):
@@ -218,29 +220,44 @@ class Work:
     def _step(self, asked: contract.Step, prefix: str, stdin: str) -> step.End:
         streams = tuple(step.Stream(f"{prefix}{name}", self._spec.output) for name in ("stdout", "stderr"))
         self._streams += streams
-        limits = step.Limits(
-            asked.timeout_s, self._spec.cpu_s, self._spec.memory, self._spec.processes, self._spec.output
-        )
         words, environment = self._words(asked.words), self._environment()
+        memory, processes, watcher = self._spec.memory, self._spec.processes, self._slot.watcher(self._run)
+        if self._level == "docker":
+            environment = containers.environment(environment)
+            memory, processes = 0, _CLIENT_PROCESSES  # the Engine keeps those of the container
+        limits = step.Limits(asked.timeout_s, self._spec.cpu_s, memory, processes, self._spec.output)
         try:
-            end = step.run(
-                words, environment, stdin, limits, (streams[0], streams[1]), self._slot.watcher(self._run)
-            )
+            end = step.run(words, environment, stdin, limits, (streams[0], streams[1]), watcher)
         except FileNotFoundError:
             streams[1].take(f"{words[0]}: no such program\n".encode())
             end = step.End(127, None, "", 0.0, 0, 0.0)
         except PermissionError:
             streams[1].take(f"{words[0]}: may not be run\n".encode())
             end = step.End(126, None, "", 0.0, 0, 0.0)
+        finally:
+            ended = containers.remove(self._container) if self._level == "docker" else None
+        if ended is not None and ended.was_out_of_memory and not end.cause:
+            end = end._replace(cause="memory")
         self._ends.append(end)
         return end
 
+    @property
+    def _container(self) -> str:
+        return f"parcs-task-{self._key[0]}-{self._key[1]}"
+
     def _words(self, words: list[str]) -> list[str]:
-        if self._level == "process":
-            return words
+        spec = self._spec
         if self._level == "bubblewrap":
-            return [*bubblewrap.words(str(self._folder), network=self._spec.network is True), *words]
-        raise errors.SandboxError(f"there is no isolation {self._level!r} here")
+            return [*bubblewrap.words(str(self._folder), network=spec.network is True), *words]
+        if self._level == "docker":
+            variables = list(self._environment())
+            before = containers.words(
+                self._container, spec.image, str(self._folder), variables,
+                network=spec.network is not False, memory=spec.memory, processes=spec.processes,
+            )  # fmt: skip
+            limit = ["--ulimit", f"cpu={math.ceil(spec.cpu_s)}"] if spec.cpu_s else []
+            return [*before[:2], *limit, *before[2:], *words]
+        return words
 
     def _environment(self) -> dict[str, str]:
         kept = (*_KEPT, *_ENGINE) if ENGINE in os.environ else _KEPT

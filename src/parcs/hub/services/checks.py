@@ -13,7 +13,7 @@ from parcs.contract import tasks as contract
 from parcs.model.demand import LEVELS, Demand, level_of
 
 _NAME: Final = 200
-_TEXT: Final = 1 << 20
+_TEXT: Final = 16 << 20
 _LIST: Final = 100
 _COMMAND: Final = 100_000
 SHOWN: Final = 500
@@ -109,7 +109,7 @@ def spec_of(request: contract.TaskRequest, digest: str) -> wire.Spec:
         archive=digest,
         environment=dict(request.environment),
         outputs=list(request.outputs),
-        level=level_of(request.isolation or "", limits.network, offered),
+        level=level_of(_isolation_of(request), limits.network, offered),
         image=request.image or "",
         cpu_s=limits.cpu_s or 0.0,
         memory=limits.memory or 0,
@@ -158,11 +158,16 @@ def request_of(
 def demand_of(request: contract.TaskRequest) -> Demand:
     """What a request demands of executors."""
     return Demand(
-        request.isolation or ("docker" if request.image else ""),
+        _isolation_of(request),
         request.limits.network,
         request.limits.memory or 0,
         dict(sorted(request.where.items())),
     )
+
+
+def _isolation_of(request: contract.TaskRequest) -> str:
+    """What is said of the isolation: an image is Docker's."""
+    return request.isolation or ("docker" if request.image else "")
 
 
 def demand_to_json(demand: Demand) -> str:
