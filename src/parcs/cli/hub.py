@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -84,6 +85,7 @@ def _serve(database: str, host: str, port: int, data: Path | None, *, slots: int
     from parcs.hub import settings
     from parcs.hub.state import Hub
 
+    gc.set_threshold(50_000, 20, 50)  # a large submission has a million objects, and no cycles among them
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     for noisy in ("alembic", "httpx", "httpx2", "uvicorn"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -115,9 +115,20 @@ _counts: Final = _json(dict[str, int])
 def submit(requests: Sequence[contract.TaskRequest]) -> Call[contract.Submitted]:
     """Add tasks."""
     key = {"Idempotency-Key": secrets.token_hex(16), "Content-Type": "application/json"}
-    if len(requests) == 1:
-        return Call("POST", "/tasks", _submitted, body=_encode(requests[0]), headers=key)
-    return Call("POST", "/tasks/bulk", _submitted, body=_encode(requests), headers=key)
+    said = [_said(request) for request in requests]
+    if len(said) == 1:
+        return Call("POST", "/tasks", _submitted, body=_encode(said[0]), headers=key)
+    return Call("POST", "/tasks/bulk", _submitted, body=_encode(said), headers=key)
+
+
+_DEFAULTS: Final = vars(contract.TaskRequest(""))
+
+
+def _said(request: contract.TaskRequest) -> dict[str, Any]:
+    """What differs from the defaults: a fifth of the bytes, for a usual task."""
+    return {
+        name: value for name, value in vars(request).items() if name == "command" or value != _DEFAULTS[name]
+    }
 
 
 def search(query: contract.Query, limit: int, cursor: str | None, order: str) -> Call[contract.TaskPage]:

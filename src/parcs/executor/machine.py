@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from parcs.contract.executor import Lease, Result
 
-AHEAD_S: Final = 0.1
+AHEAD_S: Final = 0.2
 MOST_AHEAD: Final = 256
 STALE_S: Final = 0.5
 _SHORT_S: Final = 0.02
@@ -53,6 +53,11 @@ class Machine:
         """Slots that run something."""
         return sum(bool(slot) for slot in self._in_slots)
 
+    @property
+    def is_ahead(self) -> bool:
+        """Whether there is work for every slot beyond what runs: then results may gather."""
+        return len(self._waiting) >= self.slots
+
     def held(self) -> list[Key]:
         """Every attempt that is here: to be told to a hub."""
         waiting = [_key(lease) for lease, _ in self._waiting]
@@ -62,7 +67,7 @@ class Machine:
         """How many more tasks would be taken now."""
         if self.is_draining:
             return 0
-        ahead = min(MOST_AHEAD, int(AHEAD_S / max(self._mean_s, 1e-4))) if self._mean_s < AHEAD_S else 0
+        ahead = min(MOST_AHEAD, int(AHEAD_S / max(self._mean_s, 1e-4))) if self._mean_s < AHEAD_S / 2 else 0
         here = len(self._waiting) + sum(map(len, self._in_slots))
         return max(0, self.slots * (1 + ahead) - here)
 

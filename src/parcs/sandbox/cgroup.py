@@ -56,16 +56,17 @@ class Group:
         self._cpu_before = self._own_before = 0.0
         self._oom_before = 0
 
-    def set(self, memory: int, processes: int) -> None:
-        """Set the limits of the next task (memory 0: none), and begin to measure it."""
+    def set(self, memory: int, processes: int, *, is_measured: bool) -> None:
+        """Set the limits of the next task (memory 0: none), and begin to measure it if that is wanted."""
         self._is_strict = bool(memory)
         if processes != self._processes:
             self._processes = processes
             (self._home["pids"] / "pids.max").write_text(str(processes + 1))  # the slot is one of them
         if memory:
             self._limit_memory(memory, processes)
-        self._cpu_before, self._own_before = self._cpu(), time.process_time()
-        self._oom_before = self._oom_kills()
+        if is_measured:
+            self._cpu_before, self._own_before = self._cpu(), time.process_time()
+            self._oom_before = self._oom_kills()
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:

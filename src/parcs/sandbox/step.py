@@ -136,7 +136,7 @@ def _spawn(
     ]
     entering: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
     if group is not None:
-        group.set(limits.memory, limits.processes)
+        group.set(limits.memory, limits.processes, is_measured=bool(limits.cpu_s or limits.memory))
         entering = group.entered()
     with entering:
         return os.posix_spawnp(
@@ -162,7 +162,6 @@ class _Loop:
         self._cause = ""
         self._cpu_s, self._memory = 0.0, 0
         self._is_grace_over = float("inf")
-        self._had_orphans = False
 
     def run(self, begin: float) -> End:
         deadline = begin + self._limits.timeout_s if self._limits.timeout_s else float("inf")
@@ -247,8 +246,7 @@ class _Loop:
     def _reap(self) -> tuple[int, resource.struct_rusage]:
         """Take the process's status, end what it left, and read what is left in the pipes."""
         _, status, usage = os.wait4(self._pid, 0)
-        self._had_orphans = not _has_no_children()
-        if self._had_orphans:
+        if not _has_no_children():
             if self._watcher.group is not None:
                 self._watcher.group.kill()
             tree.kill(os.getpid())
@@ -268,7 +266,7 @@ class _Loop:
         group = self._watcher.group
         # What it waited for itself, the process's own figures have; the group has all, at the price of reading
         # files.
-        if group is not None and (self._had_orphans or self._limits.cpu_s or self._limits.memory):
+        if group is not None and (self._limits.cpu_s or self._limits.memory):
             measured = group.usage()
             cpu = max(cpu, measured.cpu_s or 0.0)
             memory = measured.memory or memory

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ _PRIORITY: Final = 1_000_000
 _RETRIES: Final = 100
 _LARGEST: Final = 1 << 50
 _LONGEST_S: Final = 366 * 86400.0
+_USUAL: Final = contract.Limits()
 
 
 def check(request: contract.TaskRequest) -> None:
@@ -38,11 +40,11 @@ def check(request: contract.TaskRequest) -> None:
     _text(request.stdin, "stdin", _TEXT)
     if request.expected is not None:
         _text(request.expected, "expected", _TEXT)
-    if request.timeout_s is not None:
-        _number(request.timeout_s, "timeout_s", 0, _LONGEST_S)
+    _number(request.timeout_s or 0, "timeout_s", 0, _LONGEST_S)
     _number(request.priority, "priority", -_PRIORITY, _PRIORITY)
     _number(request.retries, "retries", 0, _RETRIES)
-    _limits(request.limits)
+    if request.limits != _USUAL:
+        _limits(request.limits)
     for field in ("environment", "labels", "where"):
         _pairs(getattr(request, field), field)
     if len(request.outputs) > _LIST:
@@ -85,8 +87,7 @@ def words_of(command: str | Sequence[str], field: str) -> list[str]:
         raise errors.InvalidRequestError("is empty", field)
     if any("\0" in word for word in words) or sum(map(len, words)) > _COMMAND:
         raise errors.InvalidRequestError("is too long, or has a NUL", field)
-    for word in words:
-        _unicode(word, field)
+    _unicode("".join(words), field)
     return words
 
 
@@ -155,14 +156,17 @@ def request_of(
     )
 
 
-def demand_of(request: contract.TaskRequest) -> Demand:
-    """What a request demands of executors."""
-    return Demand(
-        _isolation_of(request),
-        request.limits.network,
-        request.limits.memory or 0,
-        dict(sorted(request.where.items())),
+def demand_of(request: contract.TaskRequest) -> str:
+    """What a request demands of executors, as it is kept."""
+    limits = request.limits
+    return _demand(
+        _isolation_of(request), limits.network, limits.memory or 0, tuple(sorted(request.where.items()))
     )
+
+
+@functools.lru_cache(1000)
+def _demand(isolation: str, network: bool | None, memory: int, where: tuple[tuple[str, str], ...]) -> str:
+    return json.dumps([isolation, network, memory, dict(where)])
 
 
 def _isolation_of(request: contract.TaskRequest) -> str:
@@ -170,13 +174,8 @@ def _isolation_of(request: contract.TaskRequest) -> str:
     return request.isolation or ("docker" if request.image else "")
 
 
-def demand_to_json(demand: Demand) -> str:
-    """A demand as it is kept."""
-    return json.dumps([demand.isolation, demand.network, demand.memory, dict(demand.where)])
-
-
 def demand_from_json(body: str) -> Demand:
-    """The reverse."""
+    """A demand that was kept."""
     return Demand(*json.loads(body))
 
 

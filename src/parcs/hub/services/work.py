@@ -382,7 +382,7 @@ class _Plan:
             spec = _encode_spec(checks.spec_of(request, digest))
             key = hashlib.sha256(spec).hexdigest()
             self._specs[key] = (spec, digest)
-            demand = checks.demand_to_json(checks.demand_of(request))
+            demand = checks.demand_of(request)
             self.demands[demand] = 0
             self._laid.append((request, key, demand, checks.shown(request.command)))
 
