@@ -56,8 +56,10 @@ def executor(
     end_with_parent: Annotated[bool, typer.Option("--end-with-parent", hidden=True)] = False,
 ) -> None:
     """Run a hub's tasks on this machine. Ctrl-C ends it when what runs is done; twice, at once."""
-    for module in ("websockets", "httpx2", "psutil"):
+    for module in ("websockets", "httpx2", "psutil", "uvloop"):
         place.need(module, "hub")
+    import uvloop
+
     from parcs.client.place import split
     from parcs.executor.agent import Agent
 
@@ -78,7 +80,8 @@ def executor(
         labels=pairs(labels),
         root=folder,
     )
-    asyncio.run(_run(agent, is_patient=not end_with_parent))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_run(agent, is_patient=not end_with_parent))
 
 
 async def _run(agent: Agent, *, is_patient: bool) -> None:

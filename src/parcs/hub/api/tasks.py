@@ -169,9 +169,7 @@ async def detail(
     ] = 0.0,
 ) -> Response:
     """A task whole, with its attempts and the beginnings of what they wrote."""
-    if wait_s:
-        await hub.work.wait(contract.Query(ids=[number]), wait_s)
-    return answer(await hub.work.detail(number))
+    return answer(await hub.work.detail_when_over(number, wait_s))
 
 
 @router.delete("/tasks/{number}", response_model=contract.Changed)

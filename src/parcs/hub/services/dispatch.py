@@ -12,7 +12,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -55,6 +55,18 @@ class Session:
         self.told: set[int] = set()
         self.fits: dict[int, bool] = {}
         self.close: Callable[[], None] = lambda: None
+
+
+class Reserved(NamedTuple):
+    """Free slots of a session, and the demands that it meets."""
+
+    session: Session
+    slots: int
+    demands: list[int]
+
+
+Given = list[tuple[Session, list[tasks.Leased]]]
+"""Which tasks were given to whom."""
 
 
 class Dispatch:
@@ -200,25 +212,50 @@ class Dispatch:
             await self._learn_demands()
             if not await self._database.read(lambda c: tasks.waiting_demands(c, list(self._demands))):
                 return
+        reserved = self.reserve(_MOST)
+        given: Given = []
+        try:
+            given = await self._database.write(lambda c: self.give(c, reserved))
+        except errors.DatabaseUnavailableError:
+            self.forget_about(reserved)
+            raise
+        finally:
+            await self.tell(reserved, given)
+
+    def reserve(self, most: int) -> list[Reserved]:
+        """Free slots, at most so many in each executor: nobody else gives them out until `tell`."""
+        free = [s for s in self._sessions.values() if self._wanted_by(s)]
         random.shuffle(free)
+        reserved = [Reserved(s, min(most, self._wanted_by(s)), self._demands_of(s)) for s in free]
+        for session, count, _ in reserved:
+            session.more -= count
+        return reserved
+
+    def give(self, connection: sa.Connection, reserved: Sequence[Reserved]) -> Given:
+        """Give ready tasks to reserved slots: a part of a transaction."""
         now = self._clock()
-        asked = [(session, self._wanted_by(session), self._demands_of(session)) for session in free]
+        waiting = tasks.waiting_demands(connection, {d for each in reserved for d in each.demands})
+        given = []
+        for session, count, demands in reserved:
+            if not (fitting := [d for d in demands if d in waiting]):
+                continue
+            leased = tasks.lease(connection, session.id, session.name, fitting, count, now)
+            if len(leased) < count:
+                waiting -= set(fitting)  # this one took all that there was of them
+            if leased:
+                given.append((session, leased))
+        return given
 
-        def work(connection: sa.Connection) -> list[tuple[Session, list[tasks.Leased]]]:
-            waiting = tasks.waiting_demands(connection, {d for _, _, demands in asked for d in demands})
-            given = []
-            for session, wanted, demands in asked:
-                fitting = [d for d in demands if d in waiting]
-                if not fitting:
-                    continue
-                leased = tasks.lease(connection, session.id, session.name, fitting, wanted, now)
-                if len(leased) < wanted:
-                    waiting -= set(fitting)  # this one took all that there was of them
-                if leased:
-                    given.append((session, leased))
-            return given
+    def forget_about(self, reserved: Sequence[Reserved]) -> None:
+        """It is not known what these sessions were given: they come again, and it is found out."""
+        for each in reserved:
+            each.session.close()
 
-        for session, leased in await self._database.write(work):
+    async def tell(self, reserved: Sequence[Reserved], given: Given) -> None:
+        """Send what was given, once it is committed; what was not needed of the reserved slots is free again."""
+        for session, count, _ in reserved:
+            session.more += count
+        for session, leased in given:
             session.more = max(0, session.more - len(leased))
             await self._tell(session, leased)
 

@@ -19,7 +19,7 @@ from parcs.contract import tasks as contract
 from parcs.hub.services import access, checks
 from parcs.hub.services.access import Action
 from parcs.hub.services.changes import Changes
-from parcs.hub.services.dispatch import Dispatch
+from parcs.hub.services.dispatch import Dispatch, Given
 from parcs.hub.settings import HubSettings
 from parcs.hub.store import executors, people, tasks
 from parcs.hub.store.database import Database
@@ -77,19 +77,29 @@ class Work:
         plan = await asyncio.to_thread(_Plan, requests) if len(requests) > 20 else _Plan(requests)
         now = self._clock()
 
-        def work(connection: sa.Connection) -> contract.Submitted:
+        reserved = self._dispatch.reserve(count)
+        given: Given = []
+
+        def work(connection: sa.Connection) -> tuple[contract.Submitted, Given]:
             if key and (known := people.recall(connection, bearer.user, key)) is not None:
                 if known[0] != plan.digest():
                     raise errors.ConflictError("this idempotency key was used for another request")
-                return contract.Submitted(**json.loads(known[1]))
+                return contract.Submitted(**json.loads(known[1])), []
             first = tasks.add(connection, plan.rows(connection, bearer.user, now), now)
             answer = contract.Submitted(first, count)
             if key:
                 told = json.dumps({"first": answer.first, "count": answer.count})
                 people.remember(connection, bearer.user, key, plan.digest(), told, now)
-            return answer
+            # What can begin at once does: its lease needs no transaction of its own.
+            return answer, self._dispatch.give(connection, reserved) if reserved else []
 
-        answer = await self._database.write(work)
+        try:
+            answer, given = await self._database.write(work)
+        except errors.DatabaseUnavailableError:
+            self._dispatch.forget_about(reserved)
+            raise
+        finally:
+            await self._dispatch.tell(reserved, given)
         await self._dispatch.know(plan.demands)
         self._dispatch.publish([Change(answer.first, TaskState.QUEUED)])
         return contract.Submitted(answer.first, answer.count, await self._why_not_now(plan))
@@ -190,6 +200,26 @@ class Work:
         if found is None:
             raise errors.NotFoundError(f"there is no task {number}")
         return found
+
+    async def detail_when_over(self, number: int, timeout_s: float) -> contract.TaskDetail:
+        """One task whole, when it is over or after a time.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        deadline = time.monotonic() + min(timeout_s, _WAIT_S)
+        async with self._changes.watch() as watcher:
+            while True:
+                found = await self.detail(number)
+                left = deadline - time.monotonic()
+                if found.task.ended is not None or left <= 0:
+                    return found
+                try:
+                    async with asyncio.timeout(min(left, _LOOK_S)):  # another hub may have the news
+                        while (news := await watcher.get()).id != number or news.state not in _ENDS:
+                            pass
+                except TimeoutError:
+                    continue
 
     async def explain(self, number: int) -> str:
         """One sentence, or two: why a task waits, runs, or ended.
