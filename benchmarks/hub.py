@@ -246,6 +246,11 @@ def million() -> None:
             "by state and label",
             lambda i: hub.page(contract.Query(states=["queued"], labels={"set": str(i % 10)})),
         )
+        common = {"rare": "no"}
+        percentiles(
+            "by rare state and common label",
+            lambda _: hub.page(contract.Query(states=["failed"], labels=common)),
+        )
         percentiles("submit", lambda _: hub.submit("true"))
         asyncio.run(_leases(ours))
         memory = psutil.Process(ours.process.pid).memory_info().rss
@@ -360,6 +365,8 @@ async def _many(ours: Place, hub: Hub) -> None:
     )
     lost = sum(e.state == "gone" for e in await asyncio.to_thread(hub.executors))
     print(f"executors that were taken for gone: {lost}", flush=True)
+    if lost:
+        print("\n".join([line for line in ours.log().splitlines() if "is connected" not in line][-10:]))
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -72,6 +72,18 @@ def test_a_task_whose_executors_all_die_is_lost(make_hub: Make) -> None:
         assert "went silent for the 3. time" in client.explain(number)
 
 
+def test_executors_that_live_keep_their_tasks(make_hub: Make, database: str) -> None:
+    hub = make_hub(database, PARCS_HUB_LEASE_S="1.5", PARCS_HUB_HEARTBEAT_S="0.3")
+    for _ in range(3):
+        hub.executor(slots=1)
+    with hub.client() as client:
+        submitted = client.submit("sleep 4", array=[{"i": str(i)} for i in range(3)])
+        for number in range(submitted.first, submitted.first + 3):
+            assert len(client.wait(number, 20).attempts) == 1
+        assert [e.state for e in client.executors()] == ["active"] * 3
+    assert "WARNING" not in hub.log.read_text()
+
+
 def test_a_late_result_is_refused(make_hub: Make, database: str) -> None:
     """An executor stood still for longer than its lease: others have its task.
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import json
+import re
+import subprocess
+import sys
 import time
 import zipfile
 from io import BytesIO
@@ -321,6 +324,23 @@ def test_nonsense_is_refused_with_its_field(
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json().get("field", "") == field
+
+
+def test_the_programs_of_the_document_run(shared: HubProcess) -> None:
+    text = (EXAMPLES.parent / "docs" / "tasks.md").read_text()
+    said = []
+    for program in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env=shared.environment,
+            capture_output=True,
+            text=True,
+            timeout=50,
+            check=True,
+        )
+        said.append(done.stdout)
+    assert said[0] == "succeeded From Khala: Hello World!\n\n"
+    assert said[1].startswith("succeeded 0\nsucceeded 1\nsucceeded 4\n")
 
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

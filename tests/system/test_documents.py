@@ -47,6 +47,31 @@ def test_the_program_without_a_runner_gets_its_echo(modules: Modules) -> None:
     assert json.loads(run(modules, source)) == [1, 2, 3]
 
 
+def test_every_route_is_in_the_document_of_the_api() -> None:
+    """And nothing else is: what the hub serves, and what docs/api.md lists, are the same."""
+    from parcs.contract.tasks import API
+    from parcs.hub.api import executors, people, tasks, watch
+
+    listed = set(re.findall(r"`(GET|POST|PATCH|DELETE) (/[^`]*)`", (ROOT / "docs" / "api.md").read_text()))
+    routes = [route for room in (tasks, executors, people, watch) for route in room.router.routes]
+    served = {
+        (method, route.path.removeprefix(API).replace(":path", ""))  # type: ignore[attr-defined]
+        for route in routes
+        for method in getattr(route, "methods", ())
+        if route.path.startswith(API)  # type: ignore[attr-defined]
+    }
+    assert listed == served
+
+
+def test_every_setting_of_the_hub_is_in_its_document() -> None:
+    from parcs.hub.settings import HubSettings
+
+    text = (ROOT / "docs" / "tasks.md").read_text()
+    named = set(re.findall(r"PARCS_HUB_([A-Z_]+)", text)) - {"TOKEN"}
+    given_by_options = {"database", "host", "port"}
+    assert {name.lower() for name in named} == set(HubSettings.__dataclass_fields__) - given_by_options
+
+
 def test_the_pools_program_runs(modules: Modules) -> None:
     first, words, _ = programs("docs/pools.md")
     run(modules, first)

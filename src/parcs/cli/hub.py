@@ -149,7 +149,10 @@ def _open(make: Callable[[HubSettings], Hub], given: HubSettings) -> Hub:
     try:
         return make(given)
     except sa.exc.SQLAlchemyError as error:
-        raise translated(error) from error
+        meaning = translated(error)
+        if meaning is error:
+            raise
+        raise meaning from error
     except alembic.util.CommandError as error:
         raise errors.SettingsError(f"this database is of a later version of PARCS: {error}") from error
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import os
+import signal
 import time
 from collections.abc import AsyncIterator, Callable
 
@@ -16,6 +19,8 @@ from parcs.hub.services.work import Work
 from parcs.hub.settings import HubSettings
 from parcs.hub.store import migrate, people
 from parcs.hub.store.database import Database
+
+logger = logging.getLogger("parcs.hub")
 
 
 class Hub:
@@ -41,6 +46,8 @@ class Hub:
         """Within it, the hub's loops run."""
         loops = (self.dispatch.serve(), self.dispatch.keep_beats(), self.upkeep.serve())
         running = [asyncio.create_task(loop) for loop in loops]
+        for task in running:
+            task.add_done_callback(_say_why)
         try:
             yield
         finally:
@@ -53,3 +60,10 @@ class Hub:
         """Write down who did what."""
         now = self.clock()
         await self.database.write(lambda c: people.write_audit(c, now, user, action, subject[:500], address))
+
+
+def _say_why(task: asyncio.Task[None]) -> None:
+    """A loop runs as long as its hub. One that ends before has met a bug: the hub ends too, to be started anew."""
+    if not task.cancelled() and (failure := task.exception()) is not None:
+        logger.critical("the hub ends: one of its loops failed", exc_info=failure)
+        os.kill(os.getpid(), signal.SIGTERM)

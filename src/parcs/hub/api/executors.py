@@ -84,7 +84,7 @@ async def connect(socket: WebSocket) -> None:
         errors.DatabaseUnavailableError,
     ) as error:
         logger.warning("a caller was no executor, or could not be served: %s", error)
-        with contextlib.suppress(RuntimeError):
+        with contextlib.suppress(RuntimeError, WebSocketDisconnect):
             await socket.close()
         return
     session.close = lambda: outgoing.put_nowait(None)
@@ -107,7 +107,7 @@ async def connect(socket: WebSocket) -> None:
         await asyncio.gather(sending, receiving, return_exceptions=True)
         with contextlib.suppress(errors.DatabaseUnavailableError):
             await hub.dispatch.close(session, is_leaving=is_leaving)
-        with contextlib.suppress(RuntimeError):
+        with contextlib.suppress(RuntimeError, WebSocketDisconnect):
             await socket.close()
 
 

@@ -91,7 +91,10 @@ class Database:
                     raise translated(error) from error
                 time.sleep(_PAUSE_S / (left + 1))
             except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
-                raise translated(error) from error
+                meaning = translated(error)
+                if meaning is error:
+                    raise
+                raise meaning from error
         raise AssertionError("unreachable")
 
 
@@ -130,7 +133,7 @@ class _Writer:
                     answers.append(_one(connection, work, future, is_alone=len(batch) == 1))
                 connection.commit()
         except BaseException as error:  # whoever waits is told
-            reason = translated(error) if isinstance(error, sa.exc.SQLAlchemyError) else error
+            reason = translated(error)
             logger.error("the database took nothing: %s", reason)
             for _, future in batch:
                 future.set_exception(reason)
@@ -154,13 +157,23 @@ def _one(
     except BaseException as error:  # it is its asker's
         connection.exec_driver_sql("ROLLBACK TO one")
         connection.exec_driver_sql("RELEASE one")
-        return future, None, translated(error) if isinstance(error, sa.exc.SQLAlchemyError) else error
+        return future, None, translated(error)
     connection.exec_driver_sql("RELEASE one")
     return future, answer, None
 
 
-def translated(error: BaseException) -> errors.HubError:
-    """What a database's error means to others. The one gate for them."""
+_UNAVAILABLE: Final = (
+    sa.exc.OperationalError,
+    sa.exc.InterfaceError,
+    sa.exc.InternalError,
+    sa.exc.TimeoutError,
+)
+
+
+def translated(error: BaseException) -> BaseException:
+    """What a database's error means to others: the one gate for them. A mistake of ours stays what it is."""
+    if not isinstance(error, _UNAVAILABLE):
+        return error
     first = str(getattr(error, "orig", None) or error).splitlines()[0]
     return errors.DatabaseUnavailableError(f"the hub's database does not do it: {first}")
 

@@ -48,7 +48,7 @@ def beat(connection: sa.Connection, beats: Sequence[Beat], now: float, lease_unt
     """Executors that are alive."""
     statement = (
         sa.update(_e)
-        .where(_e.c.id == sa.bindparam("b_id"), _e.c.state.in_(LIVE))
+        .where(_e.c.id == sa.bindparam("b_id"), _e.c.state != "gone")
         .values(
             busy=sa.bindparam("b_busy"), cpu_percent=sa.bindparam("b_cpu"), memory_used=sa.bindparam("b_memory"),
             last_seen=now, lease_until=lease_until,

@@ -5,6 +5,7 @@ What it returns as `Change` is for others to hear.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -23,6 +24,7 @@ from parcs.model.task import TaskState
 _t: Final = schema.tasks
 _ROWS: Final = 500
 """How many rows one statement is about; databases limit how many values a statement may have."""
+_RARE: Final = 2000
 HEAD: Final = 4096
 """Bytes of each output that a task's detail shows."""
 
@@ -489,12 +491,32 @@ def search(
     connection: sa.Connection, query: contract.Query, *, after: int | None, limit: int, is_ascending: bool
 ) -> list[contract.Task]:
     """Tasks that a query means, from a cursor on."""
-    question = sa.select(*_LISTED).where(*_conditions(query))
-    order = _t.c.id.asc() if is_ascending else _t.c.id.desc()
+    source: sa.FromClause = _t.outerjoin(schema.executors, _BY)
+    number: sa.ColumnElement[int] = _t.c.id
+    conditions = _conditions(query)
+    few = _few(connection, query.states) if query.labels and query.states else None
+    if few is not None:
+        conditions = [_t.c.id.in_(few), *_conditions(dataclasses.replace(query, states=()))]
+    elif query.labels:
+        # In the order of the label's own index: a page of a common label is as cheap as one of a rare one.
+        (name, value), *_ = query.labels.items()
+        source = schema.labels.join(source, schema.labels.c.task == _t.c.id)
+        number = schema.labels.c.task
+        rest = dataclasses.replace(query, labels=dict(list(query.labels.items())[1:]), states=())
+        conditions = [schema.labels.c.name == name, schema.labels.c.value == value, *_conditions(rest)]
+        if query.states:
+            conditions.append((_t.c.state + "").in_(list(query.states)))  # as an expression: not by its index
+    question = sa.select(*_LISTED).select_from(source).where(*conditions)
     if after is not None:
-        question = question.where(_t.c.id > after if is_ascending else _t.c.id < after)
-    rows = connection.execute(question.outerjoin_from(_t, schema.executors, _BY).order_by(order).limit(limit))
+        question = question.where(number > after if is_ascending else number < after)
+    rows = connection.execute(question.order_by(number.asc() if is_ascending else number.desc()).limit(limit))
     return [_task(row) for row in rows]
+
+
+def _few(connection: sa.Connection, states: Sequence[str]) -> list[int] | None:
+    """The tasks in these states, if they are few."""
+    found = list(connection.scalars(sa.select(_t.c.id).where(_t.c.state.in_(list(states))).limit(_RARE)))
+    return found if len(found) < _RARE else None
 
 
 def counts(connection: sa.Connection, query: contract.Query) -> dict[str, int]:
