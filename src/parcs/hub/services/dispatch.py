@@ -323,17 +323,18 @@ class Dispatch:
 
     async def look_at_states(self) -> None:
         """What has been decided about this hub's executors: drained, disabled, gone, shut out."""
-        if not self._sessions:
+        known = list(self._sessions.values())  # whoever comes meanwhile is in no answer yet
+        if not known:
             return
         now = self._clock()
-        numbers = {s.token for s in self._sessions.values()}
+        numbers = {s.token for s in known}
 
         def work(connection: sa.Connection) -> tuple[dict[str, str], set[int]]:
             states = {e.id: e.state for e in executors.list_all(connection)}
             return states, {n for n in numbers if not people.is_valid_token(connection, n, now)}
 
         states, revoked = await self._database.read(work)
-        for session in list(self._sessions.values()):
+        for session in known:
             state = states.get(session.id, "gone")
             if state == "gone" or session.token in revoked:
                 session.close()  # it has to show itself anew
