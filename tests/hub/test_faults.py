@@ -170,10 +170,10 @@ def test_a_database_that_is_gone_for_a_while(make_hub: Make, postgresql: Postgre
         number = client.submit("sleep 1; echo through").first
         postgresql.stop()
         try:
-            answer = httpx2.get(f"{hub.url}/readyz")
+            answer = httpx2.get(f"{hub.url}/readyz", timeout=20)
             assert answer.status_code == 503
             assert answer.headers["retry-after"]
-            assert httpx2.get(f"{hub.url}/healthz").is_success
+            assert httpx2.get(f"{hub.url}/healthz", timeout=20).is_success
             time.sleep(1.5)
         finally:
             postgresql.start()

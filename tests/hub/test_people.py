@@ -175,6 +175,18 @@ def test_a_page_logs_in_with_a_cookie_that_other_sites_cannot_use(
         assert page.post("/api/v1/login", json={"name": "nobody", "password": "wrong"}).status_code == 401
 
 
+def test_the_page_is_served_by_the_hub_alone(people: tuple[HubProcess, dict[str, str]]) -> None:
+    hub, _ = people
+    page = httpx2.get(hub.url)
+    assert page.headers["content-type"].startswith("text/html")
+    assert "default-src 'self'" in page.headers["content-security-policy"]
+    wanted = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert wanted
+    for name in wanted:
+        assert httpx2.get(f"{hub.url}/{name}").is_success
+    assert httpx2.get(f"{hub.url}/../hub.json").status_code == 404
+
+
 def test_secrets_are_for_this_user_alone_and_in_no_log(people: tuple[HubProcess, dict[str, str]]) -> None:
     hub, secrets = people
     for name in ("hub.json", "executor.token"):

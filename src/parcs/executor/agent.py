@@ -39,6 +39,7 @@ logger = logging.getLogger("parcs.executor")
 _FIRST_WAIT_S: Final = 0.1
 _LONGEST_WAIT_S: Final = 5.0
 _OPEN_S: Final = 10.0
+_SPECS: Final = 20_000
 _GATHER_S: Final = 0.03
 
 
@@ -187,7 +188,7 @@ class Agent:
         async for data in connection:
             message = contract.decode_from_hub(data if isinstance(data, bytes) else data.encode())
             if isinstance(message, contract.Leases):
-                self._specs |= message.specs
+                self._learn(message.specs)
                 self._assign(self.machine.on_leases(message.leases, time.monotonic()))
             elif isinstance(message, contract.Ack):
                 self.machine.on_ack(message.attempts)
@@ -204,6 +205,14 @@ class Agent:
             elif isinstance(message, contract.Refused):
                 self.was_refused = message.why
                 return
+
+    def _learn(self, specs: Mapping[int, contract.Spec]) -> None:
+        """Keep the last that were told; a hub counts on fewer."""
+        for number, spec in specs.items():
+            self._specs.pop(number, None)
+            self._specs[number] = spec
+        while len(self._specs) > _SPECS:
+            del self._specs[next(iter(self._specs))]
 
     async def _send(self, connection: ClientConnection) -> None:
         """Tell what is new. One message of results is under way at a time: so they gather while the hub commits."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
+from fastapi.staticfiles import StaticFiles
 
 from parcs.hub.api import executors, gate, khala, people, problems, tasks, watch
 from parcs.hub.state import Hub
@@ -49,6 +51,7 @@ def create(hub: Hub) -> FastAPI:
 
     for room in (tasks, executors, people, watch, khala):
         app.include_router(room.router)
+    app.mount("/", StaticFiles(directory=Path(__file__).parent / "static", html=True))
     return app
 
 

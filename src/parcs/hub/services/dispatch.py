@@ -22,10 +22,10 @@ from parcs.contract import executor as wire
 from parcs.hub.services import checks
 from parcs.hub.services.changes import Changes, News
 from parcs.hub.settings import HubSettings
-from parcs.hub.store import executors, people, tasks
+from parcs.hub.store import executors, leases, people, specs
 from parcs.hub.store.database import Database
 from parcs.hub.store.executors import Beat
-from parcs.hub.store.tasks import Change
+from parcs.hub.store.statements import Change
 from parcs.model.demand import Demand, Offer, objection
 from parcs.version import VERSION
 
@@ -35,6 +35,8 @@ _NET_S: Final = 1.0
 """How often to look, whatever the news: another hub's work, and news that were missed."""
 _BEAT_S: Final = 0.5
 _MOST: Final = 1000
+_TOLD: Final = 4000
+"""Specs that an executor is taken to know; it keeps several times as many."""
 """Tasks that an executor is given at once."""
 _decode_spec = msgspec.msgpack.Decoder(wire.Spec).decode
 
@@ -65,7 +67,7 @@ class Reserved(NamedTuple):
     demands: list[int]
 
 
-Given = list[tuple[Session, list[tasks.Leased]]]
+Given = list[tuple[Session, list[leases.Leased]]]
 """Which tasks were given to whom."""
 
 
@@ -124,9 +126,9 @@ class Dispatch:
 
         def work(connection: sa.Connection) -> tuple[str, list[tuple[int, int]], list[Change]]:
             state = executors.register(connection, hello, token, now, now + self._settings.lease_s)
-            own = tasks.held(connection, hello.id)
+            own = leases.held(connection, hello.id)
             missing = sorted(own - claimed)  # given out, and never arrived
-            return state, sorted(claimed - own), tasks.give_back(connection, hello.id, missing)
+            return state, sorted(claimed - own), leases.give_back(connection, hello.id, missing)
 
         session.state, dropped, changed = await self._database.write(work)
         before = self._sessions.get(hello.id)
@@ -163,13 +165,13 @@ class Dispatch:
             self._beats[session.id] = Beat(session.id, message.busy, message.cpu_percent, message.memory_used)
         elif isinstance(message, wire.Progress):
             key = (message.task, message.attempt)
-            self.publish(await self._database.write(lambda c: tasks.progress(c, session.id, [key])))
+            self.publish(await self._database.write(lambda c: leases.progress(c, session.id, [key])))
         elif isinstance(message, wire.Output):
-            await self._database.write(lambda c: tasks.put_output(c, session.id, [message]))
+            await self._database.write(lambda c: leases.put_output(c, session.id, [message]))
             self._changes.publish([News("task", message.task, "output")])
         elif isinstance(message, wire.Returned):
             keys = message.attempts
-            self.publish(await self._database.write(lambda c: tasks.give_back(c, session.id, keys)))
+            self.publish(await self._database.write(lambda c: leases.give_back(c, session.id, keys)))
 
     async def _finish(self, session: Session, message: wire.Results, now: float) -> None:
         """Results, and in the same transaction the next tasks."""
@@ -177,11 +179,11 @@ class Dispatch:
         wanted = self._wanted_by(session)
         demands = self._demands_of(session)
 
-        def work(connection: sa.Connection) -> tuple[list[Change], list[tasks.Leased]]:
-            changed = tasks.finish(connection, session.id, message.results, now)
+        def work(connection: sa.Connection) -> tuple[list[Change], list[leases.Leased]]:
+            changed = leases.finish(connection, session.id, message.results, now)
             if not wanted:
                 return changed, []
-            return changed, tasks.lease(connection, session.id, session.name, demands, wanted, now)
+            return changed, leases.lease(connection, session.id, session.name, demands, wanted, now)
 
         changed, leased = await self._database.write(work)
         session.send(wire.Ack([(r.task, r.attempt) for r in message.results]))
@@ -210,7 +212,7 @@ class Dispatch:
             return
         if is_net:
             await self._learn_demands()
-            if not await self._database.read(lambda c: tasks.waiting_demands(c, list(self._demands))):
+            if not await self._database.read(lambda c: specs.waiting_demands(c, list(self._demands))):
                 return
         reserved = self.reserve(_MOST)
         given: Given = []
@@ -234,12 +236,12 @@ class Dispatch:
     def give(self, connection: sa.Connection, reserved: Sequence[Reserved]) -> Given:
         """Give ready tasks to reserved slots: a part of a transaction."""
         now = self._clock()
-        waiting = tasks.waiting_demands(connection, {d for each in reserved for d in each.demands})
+        waiting = specs.waiting_demands(connection, {d for each in reserved for d in each.demands})
         given = []
         for session, count, demands in reserved:
             if not (fitting := [d for d in demands if d in waiting]):
                 continue
-            leased = tasks.lease(connection, session.id, session.name, fitting, count, now)
+            leased = leases.lease(connection, session.id, session.name, fitting, count, now)
             if len(leased) < count:
                 waiting -= set(fitting)  # this one took all that there was of them
             if leased:
@@ -259,23 +261,26 @@ class Dispatch:
             session.more = max(0, session.more - len(leased))
             await self._tell(session, leased)
 
-    async def _tell(self, session: Session, leased: Sequence[tasks.Leased]) -> None:
+    async def _tell(self, session: Session, leased: Sequence[leases.Leased]) -> None:
         if not leased:
             return
-        wanted = {each.spec for each in leased} - session.told
-        if missing := wanted - self._specs.keys():
-            bodies = await self._database.read(lambda c: tasks.spec_bodies(c, missing))
-            if len(self._specs) > 10 * _MOST:
-                self._specs.clear()
-            self._specs |= {number: _decode_spec(body) for number, body in bodies.items()}
-            wanted = {each.spec for each in leased} - session.told
-            if missing := wanted - self._specs.keys():
-                bodies = await self._database.read(lambda c: tasks.spec_bodies(c, missing))
-                self._specs |= {number: _decode_spec(body) for number, body in bodies.items()}
-        session.told |= wanted
+        if len(session.told) > _TOLD:
+            session.told.clear()
+        specs = await self._specs_of({each.spec for each in leased} - session.told)
+        session.told |= specs.keys()
         leases = [wire.Lease(each.id, each.attempt, each.spec, each.parameters) for each in leased]
-        session.send(wire.Leases(leases, {number: self._specs[number] for number in wanted}))
+        session.send(wire.Leases(leases, specs))
         self._changes.publish(News("task", each.id, each.state) for each in leased)
+
+    async def _specs_of(self, numbers: set[int]) -> dict[int, wire.Spec]:
+        found = {number: self._specs[number] for number in numbers & self._specs.keys()}
+        if missing := numbers - found.keys():
+            bodies = await self._database.read(lambda c: specs.spec_bodies(c, missing))
+            found |= {number: _decode_spec(body) for number, body in bodies.items()}
+            if len(self._specs) > _TOLD:
+                self._specs.clear()
+            self._specs |= found
+        return found
 
     def _wanted_by(self, session: Session) -> int:
         return min(session.more, _MOST) if session.state == "active" else 0
@@ -286,7 +291,7 @@ class Dispatch:
         return [number for number, does in session.fits.items() if does]
 
     async def _learn_demands(self) -> None:
-        bodies = await self._database.read(tasks.demand_bodies)
+        bodies = await self._database.read(specs.demand_bodies)
         for number in bodies.keys() - self._demands.keys():
             self._demands[number] = checks.demand_from_json(bodies[number])
             self._bodies.add(bodies[number])
@@ -294,7 +299,7 @@ class Dispatch:
     async def push_cancels(self) -> None:
         """Tell this hub's executors what is to be ended."""
         if self._sessions:
-            found = await self._database.read(lambda c: tasks.to_cancel(c, list(self._sessions)))
+            found = await self._database.read(lambda c: leases.to_cancel(c, list(self._sessions)))
             for executor, keys in found.items():
                 if (session := self._sessions.get(executor)) is not None:
                     session.send(wire.Cancel(keys))
@@ -350,7 +355,7 @@ class Dispatch:
             gone = executors.expired(connection, now)
             changed: list[Change] = []
             for executor in gone:
-                changed += tasks.lose(connection, executor, None, now)
+                changed += leases.lose(connection, executor, None, now)
             return gone, changed
 
         gone, changed = await self._database.write(work)

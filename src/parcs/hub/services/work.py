@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -20,11 +19,12 @@ from parcs.hub.services import access, checks
 from parcs.hub.services.access import Action
 from parcs.hub.services.changes import Changes
 from parcs.hub.services.dispatch import Dispatch, Given
+from parcs.hub.services.plan import Plan
 from parcs.hub.settings import HubSettings
-from parcs.hub.store import executors, people, tasks
+from parcs.hub.store import executors, leases, outputs, people, tasks
 from parcs.hub.store.database import Database
 from parcs.hub.store.people import Bearer
-from parcs.hub.store.tasks import Change, NewTask
+from parcs.hub.store.statements import Change
 from parcs.model.demand import Offer, why_none
 from parcs.model.task import TaskState
 
@@ -74,7 +74,7 @@ class Work:
             )
         if len(key) > 200:
             raise errors.InvalidRequestError("has more than 200 characters", "Idempotency-Key")
-        plan = await asyncio.to_thread(_Plan, requests) if len(requests) > 20 else _Plan(requests)
+        plan = await asyncio.to_thread(Plan, requests) if len(requests) > 20 else Plan(requests)
         now = self._clock()
 
         reserved = self._dispatch.reserve(count)
@@ -104,7 +104,7 @@ class Work:
         self._dispatch.publish([Change(answer.first, TaskState.QUEUED)])
         return contract.Submitted(answer.first, answer.count, await self._why_not_now(plan))
 
-    async def _why_not_now(self, plan: _Plan) -> str:
+    async def _why_not_now(self, plan: Plan) -> str:
         missing = [
             body for body in plan.demands if not self._dispatch.fits_here(checks.demand_from_json(body))
         ]
@@ -267,7 +267,7 @@ class Work:
 
     async def cancel(self, bearer: Bearer, query: contract.Query) -> int:
         """Cancel all that a query means and that is not over; gives how many that were."""
-        return await self._change(bearer, query, tasks.cancel)
+        return await self._change(bearer, query, leases.cancel)
 
     async def delete(self, bearer: Bearer, query: contract.Query) -> int:
         """Delete all that a query means and that is over; gives how many that were."""
@@ -336,10 +336,10 @@ class Work:
         await self.task(number)
 
         def work(connection: sa.Connection) -> bytes:
-            which = attempt or tasks.last_attempt(connection, number)
-            if name not in contract.STREAMS and name not in tasks.output_names(connection, number, which):
+            which = attempt or outputs.last_attempt(connection, number)
+            if name not in contract.STREAMS and name not in outputs.names(connection, number, which):
                 raise errors.NotFoundError(f"task {number} has no {name!r}")
-            return tasks.output(connection, number, which, name, start, most)
+            return outputs.read(connection, number, which, name, start, most)
 
         return await self._database.read(work)
 
@@ -348,12 +348,12 @@ class Work:
         await self.task(number)
 
         def work(connection: sa.Connection) -> dict[str, archive.File]:
-            which = attempt or tasks.last_attempt(connection, number)
+            which = attempt or outputs.last_attempt(connection, number)
             return {
                 name.removeprefix("file/") if name.startswith("file/") else f"{name}.txt": archive.File(
-                    tasks.output(connection, number, which, name, 0, 1 << 30)
+                    outputs.read(connection, number, which, name, 0, 1 << 30)
                 )
-                for name in tasks.output_names(connection, number, which)
+                for name in outputs.names(connection, number, which)
             }
 
         files = await self._database.read(work)
@@ -386,63 +386,6 @@ class Work:
 
 _STATES: Final = frozenset(state.value for state in TaskState)
 _ENDS: Final = frozenset(state.value for state in TaskState if state.is_final) | {"deleted"}
-
-
-class _Plan:
-    """A submission, checked and laid out; what takes long is done before its transaction."""
-
-    def __init__(self, requests: Sequence[contract.TaskRequest]) -> None:
-        self._requests = requests
-        self._laid: list[tuple[contract.TaskRequest, str, str, str]] = []
-        self._specs: dict[str, tuple[bytes, str]] = {}
-        self._archives: dict[str, tuple[bytes, int]] = {}
-        self.demands: dict[str, int] = {}
-        for i, request in enumerate(requests):
-            try:
-                checks.check(request)
-                packed = checks.files_of(request)
-            except errors.InvalidRequestError as error:
-                if len(requests) == 1:
-                    raise
-                raise errors.InvalidRequestError(str(error), f"{i}.{error.field}") from error
-            digest = request.archive or ""
-            if packed is not None:
-                digest = archive.digest(packed)
-                self._archives[digest] = (packed, len(request.files))
-            spec = _encode_spec(checks.spec_of(request, digest))
-            key = hashlib.sha256(spec).hexdigest()
-            self._specs[key] = (spec, digest)
-            demand = checks.demand_of(request)
-            self.demands[demand] = 0
-            self._laid.append((request, key, demand, checks.shown(request.command)))
-
-    def digest(self) -> str:
-        """What the request is, for an idempotency key."""
-        return hashlib.sha256(msgspec.json.encode(self._requests)).hexdigest()
-
-    def rows(self, connection: sa.Connection, user: str, now: float) -> list[NewTask]:
-        """The tasks, with specs, demands and archives in place.
-
-        Raises:
-            InvalidRequestError: an archive was not uploaded.
-        """
-        for digest, (packed, files) in self._archives.items():
-            people.put_archive(connection, digest, packed, files, now)
-        for digest in {digest for _, digest in self._specs.values()} - self._archives.keys() - {""}:
-            if not people.has_archive(connection, digest):
-                raise errors.InvalidRequestError("was not uploaded to this hub", "archive")
-        specs = tasks.spec_ids(connection, self._specs)
-        demands = {body: tasks.demand_id(connection, body) for body in self.demands}
-        new = []
-        for request, key, demand, command in self._laid:
-            if request.array is None:
-                new.append(NewTask(specs[key], demands[demand], user, request, command, None, {}))
-            else:
-                new += [
-                    NewTask(specs[key], demands[demand], user, request, command, i, row)
-                    for i, row in enumerate(request.array)
-                ]
-        return new
 
 
 def _own(query: contract.Query, bearer: Bearer) -> contract.Query:

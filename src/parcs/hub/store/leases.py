@@ -1,0 +1,327 @@
+"""Statements about who runs a task: leases, results, losses, cancels, and what follows for tasks that waited.
+
+An attempt is its executor's as long as the task's row has both: every statement here begins with that question.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import sqlalchemy as sa
+
+from parcs.contract import executor as wire
+from parcs.contract import tasks as contract
+from parcs.hub.store import outputs, schema, statements
+from parcs.hub.store.statements import Change
+from parcs.model import task as model
+from parcs.model.task import TaskState
+
+_t: Final = schema.tasks
+
+
+class Leased(NamedTuple):
+    """A task that an executor has been given."""
+
+    id: int
+    attempt: int
+    spec: int
+    parameters: dict[str, str]
+    state: str
+
+
+def lease(
+    connection: sa.Connection, executor: str, name: str, demands: Sequence[int], most: int, now: float
+) -> list[Leased]:
+    """Give ready tasks to an executor: those of the highest priority, the oldest first.
+
+    Args:
+        demands: those that it meets.
+    """
+    columns = (_t.c.id, _t.c.spec, _t.c.attempt, _t.c.parameters, _t.c.has_compile, _t.c.priority)
+    rows: list[Any] = []
+    for demand in demands:
+        question = (
+            sa.select(*columns)
+            .where(schema.is_ready, _t.c.demand == demand)
+            .order_by(_t.c.priority.desc(), _t.c.id)
+            .limit(most)
+        )
+        rows += connection.execute(statements.locked(connection, question, skip=True)).all()
+    if len(demands) > 1:
+        rows = sorted(rows, key=lambda row: (-row.priority, row.id))[:most]
+    if not rows:
+        return []
+    leased = [
+        Leased(
+            row.id,
+            row.attempt + 1,
+            row.spec,
+            json.loads(row.parameters) if row.parameters else {},
+            TaskState.COMPILING if row.has_compile else TaskState.RUNNING,
+        )
+        for row in rows
+    ]
+    for some in statements.parts([each.id for each in leased]):
+        connection.execute(
+            sa.update(_t)
+            .where(_t.c.id.in_(some))
+            .values(
+                state=sa.case((_t.c.has_compile, TaskState.COMPILING.value), else_=TaskState.RUNNING.value),
+                attempt=_t.c.attempt + 1,
+                executor=executor,
+                started=now,
+                why="",
+            )
+        )
+    connection.execute(
+        sa.insert(schema.attempts),
+        [
+            {
+                "task": each.id, "number": each.attempt, "executor": executor, "executor_name": name,
+                "started": now, "state": each.state, "why": "",
+            }
+            for each in leased
+        ],
+    )  # fmt: skip
+    return leased
+
+
+def finish(
+    connection: sa.Connection, executor: str, results: Sequence[wire.Result], now: float
+) -> list[Change]:
+    """Take results from an executor: those of attempts that are its own. All others change nothing."""
+    owned = _owned(connection, executor, [(r.task, r.attempt) for r in results])
+    updates, ends, changes = [], [], []
+    written: list[dict[str, Any]] = []
+    for result in results:
+        row = owned.get((result.task, result.attempt))
+        if row is None:
+            continue
+        outcome = TaskState(result.state)
+        if row.is_cancelling and outcome is not TaskState.SUCCEEDED:
+            outcome = TaskState.CANCELLED
+        is_failure = outcome in model.RETRIED
+        state = model.after_attempt(outcome, row.failures + 1, row.retries)
+        if row.is_cancelling and state is TaskState.QUEUED:
+            state = TaskState.CANCELLED
+        is_over = state.is_final
+        why = result.why if is_over else f"attempt {result.attempt} ended: {result.why}; it is run again"
+        updates.append({
+            "b_id": result.task, "b_state": state, "b_ended": now if is_over else None, "b_why": why,
+            "b_executor": executor if is_over else None, "b_failures": row.failures + is_failure,
+            "b_exit_code": result.exit_code, "b_signal": result.signal, "b_matched": result.matched,
+        })  # fmt: skip
+        ends.append({
+            "b_task": result.task, "b_number": result.attempt, "b_state": outcome, "b_why": result.why,
+            "b_ended": now, "b_started": now - result.took_s, "b_exit_code": result.exit_code,
+            "b_signal": result.signal, "b_compile": result.compile_exit_code, "b_cpu_s": result.cpu_s,
+            "b_memory": result.memory,
+        })  # fmt: skip
+        written += outputs.pieces(result)
+        changes.append(Change(result.task, state))
+    if not updates:
+        return []
+    connection.execute(_FINISH, updates)
+    connection.execute(_END_ATTEMPT, ends)
+    if written:
+        outputs.put(connection, written)
+    return changes + settle(connection, changes, now)
+
+
+_FINISH: Final = (
+    sa.update(_t)
+    .where(_t.c.id == sa.bindparam("b_id"))
+    .values(
+        state=sa.bindparam("b_state"), ended=sa.bindparam("b_ended"), why=sa.bindparam("b_why"),
+        executor=sa.bindparam("b_executor"), failures=sa.bindparam("b_failures"),
+        exit_code=sa.bindparam("b_exit_code"), signal=sa.bindparam("b_signal"), matched=sa.bindparam("b_matched"),
+        is_cancelling=False,
+    )
+)  # fmt: skip
+
+
+_END_ATTEMPT: Final = (
+    sa.update(schema.attempts)
+    .where(schema.attempts.c.task == sa.bindparam("b_task"), schema.attempts.c.number == sa.bindparam("b_number"))
+    .values(
+        state=sa.bindparam("b_state"), why=sa.bindparam("b_why"), ended=sa.bindparam("b_ended"),
+        started=sa.bindparam("b_started"), exit_code=sa.bindparam("b_exit_code"),
+        signal=sa.bindparam("b_signal"), compile_exit_code=sa.bindparam("b_compile"),
+        cpu_s=sa.bindparam("b_cpu_s"), memory=sa.bindparam("b_memory"),
+    )
+)  # fmt: skip
+
+
+def _owned(
+    connection: sa.Connection, executor: str, keys: Sequence[tuple[int, int]]
+) -> dict[tuple[int, int], Any]:
+    """Those attempts that are this executor's now, with their rows."""
+    columns = (_t.c.id, _t.c.attempt, _t.c.retries, _t.c.failures, _t.c.losses, _t.c.is_cancelling)
+    found: dict[tuple[int, int], Any] = {}
+    for some in statements.parts([task for task, _ in keys]):
+        question = sa.select(*columns).where(_t.c.id.in_(some), _t.c.executor == executor, schema.is_active)
+        found |= {
+            (row.id, row.attempt): row for row in connection.execute(statements.locked(connection, question))
+        }
+    wanted = set(keys)
+    return {key: row for key, row in found.items() if key in wanted}
+
+
+def held(connection: sa.Connection, executor: str) -> set[tuple[int, int]]:
+    """The attempts that an executor should have."""
+    rows = connection.execute(
+        sa.select(_t.c.id, _t.c.attempt).where(_t.c.executor == executor, schema.is_active)
+    )
+    return {(row.id, row.attempt) for row in rows}
+
+
+def progress(connection: sa.Connection, executor: str, keys: Sequence[tuple[int, int]]) -> list[Change]:
+    """These attempts have come to their command."""
+    owned = _owned(connection, executor, keys)
+    if not owned:
+        return []
+    ids = [task for task, _ in owned]
+    connection.execute(sa.update(_t).where(_t.c.id.in_(ids)).values(state=TaskState.RUNNING.value))
+    table = schema.attempts
+    connection.execute(
+        sa.update(table)
+        .where(sa.tuple_(table.c.task, table.c.number).in_(list(owned)))
+        .values(state=TaskState.RUNNING.value)
+    )
+    return [Change(task, TaskState.RUNNING) for task in ids]
+
+
+def put_output(connection: sa.Connection, executor: str, given: Sequence[wire.Output]) -> None:
+    """Keep what running attempts have written."""
+    owned = _owned(connection, executor, list({(o.task, o.attempt) for o in given}))
+    pieces = [
+        outputs.piece((o.task, o.attempt), o.stream, o.position, o.data)
+        for o in given
+        if (o.task, o.attempt) in owned and o.stream in contract.STREAMS
+    ]
+    if pieces:
+        outputs.put(connection, pieces)
+
+
+def give_back(connection: sa.Connection, executor: str, keys: Sequence[tuple[int, int]]) -> list[Change]:
+    """These attempts were not begun: as if they had not been given out."""
+    owned = _owned(connection, executor, keys)
+    if not owned:
+        return []
+    ids = [task for task, _ in owned]
+    cancelled = [task for (task, _), row in owned.items() if row.is_cancelling]
+    connection.execute(
+        sa.update(_t)
+        .where(_t.c.id.in_(ids))
+        .values(state=TaskState.QUEUED.value, executor=None, started=None)
+    )
+    table = schema.attempts
+    connection.execute(sa.delete(table).where(sa.tuple_(table.c.task, table.c.number).in_(list(owned))))
+    changes = [Change(task, TaskState.QUEUED) for task in ids if task not in cancelled]
+    return changes + (cancel(connection, cancelled, 0.0) if cancelled else [])
+
+
+def lose(
+    connection: sa.Connection, executor: str, keys: Sequence[tuple[int, int]] | None, now: float
+) -> list[Change]:
+    """An executor went silent: its attempts (all, or these) are over, and their tasks run again, or are lost."""
+    owned = _owned(connection, executor, list(held(connection, executor) if keys is None else keys))
+    changes = []
+    for (task, number), row in owned.items():
+        state = model.after_loss(row.losses + 1, row.retries)
+        if row.is_cancelling:
+            state = TaskState.CANCELLED
+        why = (
+            "its executor went silent"
+            + {
+                TaskState.QUEUED: "; it is run again",
+                TaskState.LOST: f" for the {row.losses + 1}. time",
+                TaskState.CANCELLED: " after it was cancelled",
+            }[state]
+        )
+        connection.execute(
+            sa.update(_t)
+            .where(_t.c.id == task)
+            .values(
+                state=state.value, why=why, losses=row.losses + 1, is_cancelling=False,
+                executor=executor if state.is_final else None, ended=now if state.is_final else None,
+            )
+        )  # fmt: skip
+        table = schema.attempts
+        connection.execute(
+            sa.update(table)
+            .where(table.c.task == task, table.c.number == number)
+            .values(state=TaskState.LOST.value, ended=now, why="its executor went silent")
+        )
+        changes.append(Change(task, state))
+    return changes + settle(connection, changes, now)
+
+
+def cancel(connection: sa.Connection, ids: Sequence[int], now: float) -> list[Change]:
+    """Cancel tasks: those that wait at once, those that run when their executor says so; not those that ended."""
+    changes: list[Change] = []
+    for some in statements.parts(ids):
+        question = sa.select(_t.c.id, _t.c.state).where(_t.c.id.in_(some), _t.c.ended.is_(None))
+        rows = connection.execute(statements.locked(connection, question)).all()
+        queued = [row.id for row in rows if row.state == TaskState.QUEUED]
+        active = [row.id for row in rows if row.state != TaskState.QUEUED]
+        if queued:
+            values = {
+                "state": TaskState.CANCELLED.value,
+                "ended": now,
+                "why": "cancelled before it began",
+                "executor": None,
+            }
+            connection.execute(sa.update(_t).where(_t.c.id.in_(queued)).values(values))
+            changes += [Change(task, TaskState.CANCELLED) for task in queued]
+        if active:
+            values = {"is_cancelling": True, "why": "it is being cancelled"}
+            connection.execute(sa.update(_t).where(_t.c.id.in_(active)).values(values))
+            changes += [Change(task, "cancelling") for task in active]
+    return changes + settle(connection, changes, now)
+
+
+def to_cancel(connection: sa.Connection, executors: Sequence[str]) -> dict[str, list[tuple[int, int]]]:
+    """Attempts that are to be ended, by the executor that has them."""
+    question = sa.select(_t.c.id, _t.c.attempt, _t.c.executor).where(
+        _t.c.executor.in_(list(executors)), schema.is_active, _t.c.is_cancelling
+    )
+    found: dict[str, list[tuple[int, int]]] = {}
+    for row in connection.execute(question):
+        found.setdefault(row.executor, []).append((row.id, row.attempt))
+    return found
+
+
+def settle(connection: sa.Connection, changes: Sequence[Change], now: float) -> list[Change]:
+    """Tell the tasks that waited for these: a success is one less to wait for, any other end is theirs too."""
+    table = schema.dependencies
+    ended = {c.task: c.state for c in changes if c.state in model.FINAL}
+    further: list[Change] = []
+    while ended:
+        pairs: list[Any] = []
+        for some in statements.parts(list(ended)):
+            pairs += connection.execute(sa.select(table).where(table.c.needs.in_(some))).all()
+        if not pairs:
+            break
+        cascade: dict[int, str] = {}
+        for pair in pairs:
+            if ended[pair.needs] == TaskState.SUCCEEDED:
+                values: dict[str, Any] = {"waits_for": _t.c.waits_for - 1}
+                further.append(Change(pair.task, TaskState.QUEUED))
+            else:
+                values = {
+                    "state": TaskState.CANCELLED.value,
+                    "ended": now,
+                    "why": statements.needs_ended(pair.needs, ended[pair.needs]),
+                }
+                cascade[pair.task] = TaskState.CANCELLED
+                further.append(Change(pair.task, TaskState.CANCELLED))
+            connection.execute(
+                sa.update(_t).where(_t.c.id == pair.task, _t.c.state == TaskState.QUEUED.value).values(values)
+            )
+        for some in statements.parts(list(ended)):
+            connection.execute(sa.delete(table).where(table.c.needs.in_(some)))
+        ended = cascade
+    return further

@@ -1,0 +1,51 @@
+"""What the statements of several nouns share: numbers in parts, rows that are held, and what changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import sqlalchemy as sa
+
+from parcs.hub.store import schema
+
+_t: Final = schema.tasks
+
+
+ROWS: Final = 500
+
+
+class Change(NamedTuple):
+    """A task has come to another state."""
+
+    task: int
+    state: str
+
+
+def insert(
+    connection: sa.Connection, table: sa.Table, columns: Sequence[str], rows: list[tuple[Any, ...]]
+) -> None:
+    """Insert rows by the driver itself: of a hundred thousand, most of the time would be SQLAlchemy's."""
+    if rows:
+        quoted = connection.dialect.identifier_preparer.quote
+        place = "?" if connection.dialect.paramstyle == "qmark" else "%s"
+        names, places = ", ".join(map(quoted, columns)), ", ".join([place] * len(columns))
+        connection.exec_driver_sql(f"INSERT INTO {quoted(table.name)} ({names}) VALUES ({places})", rows)  # noqa: S608  # our own names
+
+
+def locked(connection: sa.Connection, question: sa.Select[Any], *, skip: bool = False) -> sa.Select[Any]:
+    """Hold the rows until the transaction's end, in an order; with one writer only, that is so already."""
+    if connection.dialect.name != "postgresql":
+        return question
+    if not skip:
+        question = question.order_by(_t.c.id)
+    return question.with_for_update(of=_t, skip_locked=skip)
+
+
+def parts(ids: Sequence[int]) -> list[list[int]]:
+    listed = list(dict.fromkeys(ids))
+    return [listed[i : i + ROWS] for i in range(0, len(listed), ROWS)]
+
+
+def needs_ended(number: int, state: str) -> str:
+    return f"it needs task {number}, which ended as {state}"
