@@ -135,13 +135,19 @@ class Agent:
                 raise errors.SettingsError(
                     f"{hub!r} is no hub's address; for example http://host:7000"
                 ) from error
-            self._connection = None
-            self._doubtful |= self._written.keys()
-            self._outputs.clear()
+            self._on_break()
             if self.was_refused:
                 raise errors.HubError(self.was_refused)
             await asyncio.sleep(wait_s * random.uniform(0.5, 1.5))  # noqa: S311  # jitter
             wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+
+    def _on_break(self) -> None:
+        """A connection is over: what was told on it may have come to nothing."""
+        self._connection = None
+        self._doubtful |= self._written.keys()
+        self._outputs.clear()
+        for result in self.machine.finished():
+            self.machine.finish(self._whole(result))
 
     def _is_done(self) -> bool:
         return self.machine.is_draining and not self.machine.held()
@@ -183,6 +189,7 @@ class Agent:
         self._heartbeat_s = answer.heartbeat_s
         self._drop(answer.dropped)
         self.machine.on_ack(answer.dropped)
+        self._forget(answer.dropped)
 
     async def _receive(self, connection: ClientConnection) -> None:
         async for data in connection:
@@ -192,6 +199,7 @@ class Agent:
                 self._assign(self.machine.on_leases(message.leases, time.monotonic()))
             elif isinstance(message, contract.Ack):
                 self.machine.on_ack(message.attempts)
+                self._forget(message.attempts)
                 self._is_acked.set()
                 if self._is_done():
                     return
@@ -249,7 +257,8 @@ class Agent:
 
     def _on_said(self, slot: int, said: Said) -> None:
         if isinstance(said, contract.Result):
-            self._assign(self.machine.on_result(slot, self._whole(said)))
+            is_doubtful = (said.task, said.attempt) in self._doubtful
+            self._assign(self.machine.on_result(slot, self._whole(said) if is_doubtful else said))
         else:
             self._outputs.append(said)
             if isinstance(said, contract.Output):
@@ -258,16 +267,11 @@ class Agent:
         self._is_to_send.set()
 
     def _whole(self, result: contract.Result) -> contract.Result:
-        """A result with all that its attempt wrote, if a hub may have missed what was told before."""
-        key = (result.task, result.attempt)
-        written = self._written.pop(key, {})
-        if key not in self._doubtful:
-            return result
-        self._doubtful.discard(key)
-        rest = {name: data for name, (_, data) in result.streams.items()}
-        streams = {
-            name: (0, bytes(written.get(name, b"")) + rest.get(name, b"")) for name in {**written, **rest}
-        }
+        """A result with all that its attempt wrote: a hub may have missed what was told before."""
+        written = self._written.get((result.task, result.attempt), {})
+        streams = {name: (0, bytes(data)) for name, data in written.items()}
+        for name, (position, data) in result.streams.items():
+            streams[name] = (0, bytes(written.get(name, b"")[:position]) + data)
         return msgspec.structs.replace(result, streams=streams)
 
     def _on_slot_died(self, slot: int) -> None:
@@ -303,6 +307,11 @@ class Agent:
             self._on_said(slot, result)
             return
         self._slots[slot].run(lease, spec, path)
+
+    def _forget(self, keys: Sequence[Key]) -> None:
+        for key in keys:
+            self._written.pop(key, None)
+            self._doubtful.discard(key)
 
     def _drop(self, keys: Sequence[tuple[int, int]]) -> None:
         for slot, key in self.machine.on_dropped(keys):

@@ -111,6 +111,10 @@ class Machine:
         """A result that no slot made."""
         self._finished[(result.task, result.attempt)] = result
 
+    def finished(self) -> list[Result]:
+        """Every result that no hub has yet."""
+        return list(self._finished.values())
+
     def results(self) -> list[Result]:
         """What has to be told to the hub, as much as goes in one message."""
         found: list[Result] = []
