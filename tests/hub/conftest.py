@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -23,6 +24,18 @@ from tests.conftest import wait_until
 NOBODY = 65534
 
 
+def free_port() -> int:
+    """A port for a server that will go and come back.
+
+    Below those that the system gives to clients: one that tries again and again to reach a port of theirs
+    may in the end be connected to itself, and hold it.
+    """
+    while True:
+        port = random.randrange(15_000, 30_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
+
 class PostgreSQL:
     """A server of its own, in a folder of its own; a database for each test."""
 
@@ -38,8 +51,7 @@ class PostgreSQL:
             if os.geteuid() == 0
             else []
         )
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         folder.mkdir()
         if self._as:
             os.chown(folder, NOBODY, NOBODY)
@@ -103,7 +115,7 @@ class HubProcess:
         self.environment["XDG_CONFIG_HOME"] = str(folder / "config")
         self._processes: list[subprocess.Popen[bytes]] = []
         self.process: subprocess.Popen[bytes] | None = None
-        self.port = 0
+        self.port = free_port()
         self.log = folder / "hub.log"
 
     def start(self) -> None:
