@@ -64,6 +64,18 @@ def test_the_cpp_example_by_http(shared: HubProcess) -> None:
     assert said.text == "From Khala: Hello World!\n"
 
 
+def test_one_call_runs_a_task(shared: HubProcess, hub: Hub) -> None:
+    detail = hub.run("cat; exit 3", stdin="given")
+    assert (detail.task.state, detail.task.exit_code) == ("failed", 3)
+    assert detail.attempts[0].output["stdout"] == "given"
+
+    async def main() -> str:
+        async with AsyncHub(shared.url, shared.token) as other:
+            return (await other.run(["true"])).task.state
+
+    assert asyncio.run(main()) == "succeeded"
+
+
 def test_what_does_not_compile_says_so(hub: Hub) -> None:
     detail = ended(hub, "./main", files={"main.cpp": "int main( {"}, compile=COMPILE)
     assert detail.task.state == "compile_failed"

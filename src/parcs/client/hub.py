@@ -128,6 +128,13 @@ class Hub(_Place):
         """
         return self.do(calls.submit([request_of(command, files, more)]))
 
+    def run(
+        self, command: str | Sequence[str], files: Mapping[str, str] | None = None, **more: Any
+    ) -> contract.TaskDetail:
+        """Submit a task, and wait until it is over: as `submit` and `wait`, but faster for a short one."""
+        detail = self.do(calls.run(request_of(command, files, more), _TURN_S))
+        return detail if detail.task.ended is not None else self.wait(detail.task.id)
+
     def submit_all(self, requests: Sequence[contract.TaskRequest]) -> contract.Submitted:
         """Submit many, all or none."""
         return self.do(calls.submit(requests))
@@ -253,6 +260,13 @@ class AsyncHub(_Place):
     ) -> contract.Submitted:
         """Submit a task; returns when it is safe."""
         return await self.do(calls.submit([request_of(command, files, more)]))
+
+    async def run(
+        self, command: str | Sequence[str], files: Mapping[str, str] | None = None, **more: Any
+    ) -> contract.TaskDetail:
+        """Submit a task, and wait until it is over."""
+        detail = await self.do(calls.run(request_of(command, files, more), _TURN_S))
+        return detail if detail.task.ended is not None else await self.wait(detail.task.id)
 
     async def submit_all(self, requests: Sequence[contract.TaskRequest]) -> contract.Submitted:
         """Submit many, all or none."""

@@ -87,6 +87,21 @@ async def submit(
     return answer(await hub.work.submit(asker, [request], key), 201)
 
 
+@router.post("/tasks/run", response_model=contract.TaskDetail)
+async def run(
+    hub: TheHub,
+    asker: Asker,
+    request: contract.TaskRequest,
+    key: Key = "",
+    wait_s: Annotated[
+        float, Query(ge=0, le=60, description="Answer after so long, if it is not over.")
+    ] = 30.0,
+) -> Response:
+    """Submit a task, and be answered with it when it is over: one request for a short one."""
+    submitted = await hub.work.submit(asker, [request], key)
+    return answer(await hub.work.detail_when_over(submitted.first, wait_s))
+
+
 @router.post(
     "/tasks/bulk",
     status_code=201,

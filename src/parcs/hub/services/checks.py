@@ -32,20 +32,18 @@ def check(request: contract.TaskRequest) -> None:
     Raises:
         InvalidRequestError: with the field that is wrong.
     """
+    check_own(request)
     words_of(request.command, "command")
     if request.compile is not None:
         words_of(request.compile.command, "compile.command")
         _number(request.compile.timeout_s, "compile.timeout_s", 0, _LONGEST_S)
-    _text(request.name, "name", _NAME)
     _text(request.stdin, "stdin", _TEXT)
     if request.expected is not None:
         _text(request.expected, "expected", _TEXT)
     _number(request.timeout_s or 0, "timeout_s", 0, _LONGEST_S)
-    _number(request.priority, "priority", -_PRIORITY, _PRIORITY)
-    _number(request.retries, "retries", 0, _RETRIES)
     if request.limits != _USUAL:
         _limits(request.limits)
-    for field in ("environment", "labels", "where"):
+    for field in ("environment", "where"):
         _pairs(getattr(request, field), field)
     if len(request.outputs) > _LIST:
         raise errors.InvalidRequestError(f"has more than {_LIST} patterns", "outputs")
@@ -62,10 +60,6 @@ def check(request: contract.TaskRequest) -> None:
             )
         if "**" in pattern and any("**" in part and part != "**" for part in pattern.split("/")):
             raise errors.InvalidRequestError(f"{pattern!r}: ** stands for folders, alone", "outputs")
-    if len(request.after) > _LIST * _LIST:
-        raise errors.InvalidRequestError("names too many tasks", "after")
-    for number in request.after:
-        _number(number, "after", 1, _LARGEST)
     _isolation(request)
     if request.files and request.archive is not None:
         raise errors.InvalidRequestError("give files or an archive, not both", "archive")
@@ -74,6 +68,35 @@ def check(request: contract.TaskRequest) -> None:
     ):
         raise errors.InvalidRequestError("is no digest of an uploaded archive", "archive")
     _array(request)
+
+
+def check_own(request: contract.TaskRequest) -> None:
+    """Refuse what makes no sense in the part of a request that is no part of its spec.
+
+    Raises:
+        InvalidRequestError: with the field that is wrong.
+    """
+    _text(request.name, "name", _NAME)
+    _number(request.priority, "priority", -_PRIORITY, _PRIORITY)
+    _number(request.retries, "retries", 0, _RETRIES)
+    _pairs(request.labels, "labels")
+    if len(request.after) > _LIST * _LIST:
+        raise errors.InvalidRequestError("names too many tasks", "after")
+    for number in request.after:
+        _number(number, "after", 1, _LARGEST)
+
+
+def likeness(request: contract.TaskRequest) -> tuple[object, ...] | None:
+    """The part of a request that makes its spec, if that is a simple one: so that like ones are laid out once."""
+    if request.files or request.environment or request.outputs or request.where or request.array is not None:
+        return None
+    command = request.command if isinstance(request.command, str) else tuple(request.command)
+    step = request.compile
+    compiling = None if step is None else (str(step.command), type(step.command), step.timeout_s)
+    return (
+        command, compiling, request.stdin, request.timeout_s, request.archive, request.expected, request.limits,
+        request.isolation, request.image,
+    )  # fmt: skip
 
 
 def words_of(command: str | Sequence[str], field: str) -> list[str]:

@@ -27,24 +27,36 @@ class Plan:
         self._specs: dict[str, tuple[bytes, str]] = {}
         self._archives: dict[str, tuple[bytes, int]] = {}
         self.demands: dict[str, int] = {}
+        like: dict[tuple[object, ...], tuple[str, str, str]] = {}
         for i, request in enumerate(requests):
+            likeness = checks.likeness(request)
             try:
-                checks.check(request)
-                packed = checks.files_of(request)
+                known = like.get(likeness) if likeness is not None else None
+                if known is None:
+                    known = self._lay(request)
+                    if likeness is not None:
+                        like[likeness] = known
+                else:
+                    checks.check_own(request)
             except errors.InvalidRequestError as error:
                 if len(requests) == 1:
                     raise
                 raise errors.InvalidRequestError(str(error), f"{i}.{error.field}") from error
-            digest = request.archive or ""
-            if packed is not None:
-                digest = archive.digest(packed)
-                self._archives[digest] = (packed, len(request.files))
-            spec = _encode_spec(checks.spec_of(request, digest))
-            key = hashlib.sha256(spec).hexdigest()
-            self._specs[key] = (spec, digest)
-            demand = checks.demand_of(request)
-            self.demands[demand] = 0
-            self._laid.append((request, key, demand, checks.shown(request.command)))
+            self._laid.append((request, *known))
+
+    def _lay(self, request: contract.TaskRequest) -> tuple[str, str, str]:
+        """Check a request, and note its spec, demand and archive; gives their keys, and the command to show."""
+        checks.check(request)
+        digest = request.archive or ""
+        if (packed := checks.files_of(request)) is not None:
+            digest = archive.digest(packed)
+            self._archives[digest] = (packed, len(request.files))
+        spec = _encode_spec(checks.spec_of(request, digest))
+        key = hashlib.sha256(spec).hexdigest()
+        self._specs[key] = (spec, digest)
+        demand = checks.demand_of(request)
+        self.demands[demand] = 0
+        return key, demand, checks.shown(request.command)
 
     def digest(self) -> str:
         """What the request is, for an idempotency key."""
