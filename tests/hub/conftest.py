@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 import pytest
 
 from parcs.client import Hub
+from parcs.sandbox import cgroup
 from tests.conftest import wait_until
 
 NOBODY = 65534
@@ -113,6 +115,9 @@ class HubProcess:
         for name in ("PARCS_HUB", "PARCS_HUB_TOKEN"):
             self.environment.pop(name, None)
         self.environment["XDG_CONFIG_HOME"] = str(folder / "config")
+        self._temporary = Path(tempfile.mkdtemp(prefix="parcs-test-"))
+        self._temporary.chmod(0o711)  # tasks that run as nobody come through
+        self.environment["TMPDIR"] = str(self._temporary)
         self._processes: list[subprocess.Popen[bytes]] = []
         self.process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
@@ -205,6 +210,9 @@ class HubProcess:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        for process in self._processes:
+            wait_until(lambda pid=process.pid: cgroup.sweep(pid), "slots of killed executors end", 5)
+        shutil.rmtree(self._temporary, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

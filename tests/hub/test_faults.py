@@ -22,7 +22,7 @@ from parcs.contract import executor as wire
 from parcs.contract import tasks as contract
 from parcs.model.task import TaskState
 from tests.conftest import wait_until
-from tests.hub.conftest import HubProcess, PostgreSQL, ended
+from tests.hub.conftest import HubProcess, PostgreSQL, ended, processes_with
 
 Make = Callable[..., HubProcess]
 
@@ -44,11 +44,13 @@ def test_a_killed_executors_task_runs_elsewhere(make_hub: Make, database: str) -
     hub = make_hub(database, PARCS_HUB_LEASE_S="2", PARCS_HUB_HEARTBEAT_S="0.5")
     first = hub.executor(slots=1)
     with hub.client() as client:
-        number = client.submit("test $PARCS_ATTEMPT = 2 || sleep 60; echo done").first
+        number = client.submit("test $PARCS_ATTEMPT = 2 || sh -c 'sleep 60.5; true'; echo done").first
         wait_until(lambda: client.task(number).task.state == "running", "it runs")
         hub.executor(slots=1)
+        (left,) = processes_with("60.5")
         first.kill()
         first.wait()
+        wait_until(lambda: not Path(f"/proc/{left}").exists(), "its task ends with it", 5)
         detail = client.wait(number, 20)
         assert (detail.task.state, [a.state for a in detail.attempts]) == ("succeeded", ["lost", "succeeded"])
         assert "went silent" in detail.attempts[0].why

@@ -7,6 +7,7 @@ says is no longer ours is ended. Only the hub decides who owns an attempt.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import os
@@ -73,6 +74,7 @@ class Agent:
         self._root = root or Path(tempfile.mkdtemp(prefix="parcs-executor-"))
         self._root.mkdir(parents=True, exist_ok=True)
         if self._is_own_root:
+            _sweep(self._root)
             self._root.chmod(0o711)  # tasks that run as nobody have to come to theirs
         (self._root / "tasks").mkdir(exist_ok=True)
         self._archives = Archives(self._root / "archives", token)
@@ -321,3 +323,12 @@ class Agent:
         task = asyncio.create_task(work)
         self._fetching.add(task)
         task.add_done_callback(self._fetching.discard)
+
+
+def _sweep(own: Path) -> None:
+    """Say whose a folder is, and take away those of executors that were killed."""
+    (own / "pid").write_text(str(os.getpid()))
+    for file in own.parent.glob("parcs-executor-*/pid"):
+        with contextlib.suppress(OSError, ValueError):
+            if not Path(f"/proc/{int(file.read_text())}").exists():
+                shutil.rmtree(file.parent, ignore_errors=True)

@@ -20,6 +20,7 @@ logger = logging.getLogger("parcs.executor")
 ROOT: Final = Path("/sys/fs/cgroup")
 _V1: Final = ("pids", "memory", "cpuacct")
 _AGENT: Final = "parcs-executor"
+_PREFIX: Final = "parcs-"
 _PATIENCE_S: Final = 2.0
 _PEAK: Final = {1: "memory.max_usage_in_bytes", 2: "memory.peak"}
 _OOM: Final = {1: "memory.oom_control", 2: "memory.events"}
@@ -183,6 +184,7 @@ def prepare() -> int:
                 for pid in (home / "cgroup.procs").read_text().split():
                     _enter(home / _AGENT, pid)
                 (home / "cgroup.subtree_control").write_text("+memory +pids +cpu")
+        _sweep_dead(found)
         for folder in _folders(found, "probe"):
             folder.mkdir(exist_ok=True)
             is_writable = os.access(folder / "cgroup.procs", os.W_OK)
@@ -213,13 +215,28 @@ def make(name: str) -> Group | None:
         return None
 
 
-def sweep(agent: int) -> None:
-    """Take away what slots of an agent left that were killed."""
+def sweep(agent: int) -> bool:
+    """Take away what slots of an agent left that were killed; False if one of them still lives."""
     found = version()
-    with contextlib.suppress(OSError):
-        for folder in {path for parent in _own(found).values() for path in _leftovers(parent, found, agent)}:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
+    is_clean = True
+    for folder in {path for parent in _own(found).values() for path in _leftovers(parent, found, agent)}:
+        try:
+            folder.rmdir()
+        except OSError:
+            is_clean = False
+    return is_clean
+
+
+def _sweep_dead(found: int) -> None:
+    """Take away what slots left whose agents were killed too."""
+    if not found:
+        return
+    for parent in set(_own(found).values()):
+        for folder in (parent.parent if found == 2 else parent).glob(f"{_PREFIX}*-*"):
+            agent = folder.name.removeprefix(_PREFIX).partition("-")[0]
+            if agent.isdecimal() and not Path(f"/proc/{agent}").exists():
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
 
 
 def _leftovers(parent: Path, found: int, agent: int) -> Iterator[Path]:
@@ -227,7 +244,7 @@ def _leftovers(parent: Path, found: int, agent: int) -> Iterator[Path]:
 
 
 def _name(agent: int) -> str:
-    return f"parcs-{agent}"
+    return f"{_PREFIX}{agent}"
 
 
 def _folders(found: int, name: str) -> list[Path]:

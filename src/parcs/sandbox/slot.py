@@ -72,6 +72,8 @@ class Slot:
         self.folder = self.root / "task"
         self._stamp: tuple[int, int, int] | None = None
         self._group = cgroup.make(name)
+        if self._group is not None:
+            self._group.kill()  # what a slot of this name left, if it was killed
         self._buffer = bytearray()
         self._queue: list[Run] = []
         self._cancelled: set[tuple[int, int]] = set()
@@ -373,8 +375,7 @@ def _make_writable(function: object, path: str, _: object) -> None:
 
 
 def main() -> None:
-    """A slot's whole life."""
-    tree.end_with_parent()
+    """A slot's whole life. When its agent is killed, their socket ends: the slot ends its task, and itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the agent
     step.once()
     agent = socket.socket(fileno=os.dup(0))
