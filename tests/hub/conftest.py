@@ -57,9 +57,7 @@ class PostgreSQL:
         folder.mkdir()
         if self._as:
             os.chown(folder, NOBODY, NOBODY)
-            for parent in folder.parents:
-                if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
-                    parent.chmod(parent.stat().st_mode | 0o011)
+            folder.parent.chmod(0o711)
         self._run("initdb", "-D", str(folder / "data"), "-U", "parcs", "-A", "trust", "--no-sync")
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -216,12 +214,14 @@ class HubProcess:
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
-    server = PostgreSQL(tmp_path_factory.mktemp("postgresql") / "server")
+def postgresql() -> Iterator[PostgreSQL]:
+    # Not below pytest's own folder: a second pytest on this machine would shut that to all but root.
+    folder = Path(tempfile.mkdtemp(prefix="parcs-test-"))
+    server = PostgreSQL(folder / "server")
     server.start()
     yield server
     server.stop()
-    shutil.rmtree(server.folder, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
