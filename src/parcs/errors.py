@@ -48,7 +48,6 @@
     │   ├── DatabaseUnavailableError the hub's database does not answer
     │   └── TaskFailedError         a task that was waited for did not succeed; .task has it
     ├── ArchiveError                an archive is damaged, too large, or would leave its folder
-    ├── SandboxError                this machine cannot run a task as it demands
     ├── LabError                    a lab (a Swarm on this machine) cannot be made or used
     └── PoolError
         └── WorkerLostError         a task's workers died more often than it may be retried
@@ -104,7 +103,6 @@ __all__ = [
     "PoolError",
     "ProtocolError",
     "RemoteError",
-    "SandboxError",
     "SettingsError",
     "SwarmError",
     "TaskFailedError",
@@ -451,10 +449,6 @@ class TaskFailedError(HubError):
 
 class ArchiveError(ParcsError):
     """An archive is damaged, unpacks to too much, or has an entry that would leave its folder."""
-
-
-class SandboxError(ParcsError):
-    """This machine cannot run a task as it demands."""
 
 
 class LabError(ParcsError):

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from parcs.hub.state import Hub
 
 PORT = 7000
-_START_S = 30.0
 
 Port = Annotated[
     int, typer.Option("--port", "-p", min=0, max=65535, help="Where to listen; 0 takes a free one.")

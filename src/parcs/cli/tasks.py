@@ -26,7 +26,6 @@ States = Annotated[
 LabelOption = Annotated[
     list[str] | None, typer.Option("--label", metavar="NAME=VALUE", help="May be repeated.")
 ]
-_STATE_WIDTH = 12
 _DONE = ("succeeded", "failed", "compile_failed", "timed_out", "cancelled", "lost")
 
 

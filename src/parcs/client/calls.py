@@ -58,7 +58,6 @@ class Retry:
 
     def __init__(self, urls: Sequence[str], budget_s: float, now: float) -> None:
         self._urls, self._until, self._place, self._wait_s = urls, now + budget_s, 0, _FIRST_S
-        self.last = "no hub answered"
 
     @property
     def url(self) -> str:
@@ -71,7 +70,6 @@ class Retry:
         Raises:
             HubUnavailableError: it was tried for long enough.
         """
-        self.last = why
         self._place += 1
         if now >= self._until:
             raise errors.HubUnavailableError(f"no hub answers at {', '.join(self._urls)}: {why}")
@@ -114,7 +112,7 @@ _counts: Final = _json(dict[str, int])
 
 def submit(requests: Sequence[contract.TaskRequest]) -> Call[contract.Submitted]:
     """Add tasks."""
-    key = {"Idempotency-Key": secrets.token_hex(16), "Content-Type": "application/json"}
+    key = _keyed()
     said = [_said(request) for request in requests]
     if len(said) == 1:
         return Call("POST", "/tasks", _submitted, body=_encode(said[0]), headers=key)
@@ -123,9 +121,13 @@ def submit(requests: Sequence[contract.TaskRequest]) -> Call[contract.Submitted]
 
 def run(request: contract.TaskRequest, wait_s: float) -> Call[contract.TaskDetail]:
     """Add a task, and have it when it is over or after a time."""
-    key = {"Idempotency-Key": secrets.token_hex(16), "Content-Type": "application/json"}
     params = [("wait_s", f"{wait_s:g}")]
-    return Call("POST", "/tasks/run", _detail, params, _encode(_said(request)), key)
+    return Call("POST", "/tasks/run", _detail, params, _encode(_said(request)), _keyed())
+
+
+def _keyed() -> dict[str, str]:
+    """Headers of a submission: sent again, it adds nothing twice."""
+    return {"Idempotency-Key": secrets.token_hex(16), "Content-Type": "application/json"}
 
 
 _DEFAULTS: Final = vars(contract.TaskRequest(""))

@@ -64,7 +64,6 @@ TRANSITIONS: Final[dict[TaskState, frozenset[TaskState]]] = {
 }
 """Compiling may end as succeeded: an executor reports its last step only, when both were quick."""
 
-ACTIVE: Final = (_S.COMPILING, _S.RUNNING)
 FINAL: Final = tuple(state for state in _S if state.is_final)
 RETRIED: Final = frozenset({_S.FAILED, _S.TIMED_OUT})
 """Ends after which a task with retries left is queued again. A program that does not compile never will."""

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from parcs.sandbox import tree
+
 logger = logging.getLogger("parcs.executor")
 
 ROOT: Final = Path("/sys/fs/cgroup")
@@ -103,9 +105,7 @@ class Group:
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            with contextlib.suppress(ChildProcessError):
-                while os.waitpid(-1, os.WNOHANG)[0]:
-                    pass
+            tree.reap()
             if time.monotonic() > deadline:
                 logger.warning("processes do not end: %s", pids)
                 return

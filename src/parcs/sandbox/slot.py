@@ -187,8 +187,6 @@ class Work:
             return self._steps()
         except errors.ArchiveError as error:
             return self._failed(f"its files cannot be unpacked: {error}")
-        except errors.SandboxError as error:
-            return self._failed(str(error))
         except OSError as error:
             return self._failed(f"it could not be run here: {error}")
         finally:

@@ -246,7 +246,7 @@ class _Loop:
     def _reap(self) -> tuple[int, resource.struct_rusage]:
         """Take the process's status, end what it left, and read what is left in the pipes."""
         _, status, usage = os.wait4(self._pid, 0)
-        if not _has_no_children():
+        if not tree.reap():
             if self._watcher.group is not None:
                 self._watcher.group.kill()
             tree.kill(os.getpid())
@@ -259,10 +259,8 @@ class _Loop:
     def _ending(self, status: int, usage: resource.struct_rusage, took_s: float) -> End:
         cpu = max(self._cpu_s, usage.ru_utime + usage.ru_stime)
         memory = max(self._memory, usage.ru_maxrss * 1024)
-        if memory <= _own_peak():
-            memory = (
-                self._memory
-            )  # before it became the program, the process shared ours: that is what is counted
+        if memory <= _own_peak():  # counted before it became the program: until then it shared ours
+            memory = self._memory
         group = self._watcher.group
         # What it waited for itself, the process's own figures have; the group has all, at the price of reading
         # files.
@@ -280,12 +278,3 @@ class _Loop:
 
 def _own_peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _has_no_children() -> bool:
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    except ChildProcessError:
-        return True
-    return False

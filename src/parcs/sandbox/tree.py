@@ -74,20 +74,26 @@ def kill_but(root: int, kept: int) -> None:
                     os.kill(pid, sign)
 
 
+def reap() -> bool:
+    """Take the status of every child that has ended; True if none is left."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return True
+    return False
+
+
 def kill(root: int) -> None:
     """End all processes below ``root``, this one; returns when none is left."""
     deadline = time.monotonic() + _PATIENCE_S
     while found := below(root):
-        for sign in (
-            signal.SIGSTOP,
-            signal.SIGKILL,
-        ):  # stopped first, they cannot multiply faster than they end
+        # Stopped first, they cannot multiply faster than they end.
+        for sign in (signal.SIGSTOP, signal.SIGKILL):
             for pid in found:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, sign)
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
+        reap()
         if time.monotonic() > deadline:
             return
         time.sleep(0.001)

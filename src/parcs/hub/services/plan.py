@@ -26,7 +26,7 @@ class Plan:
         self._laid: list[tuple[contract.TaskRequest, str, str, str]] = []
         self._specs: dict[str, tuple[bytes, str]] = {}
         self._archives: dict[str, tuple[bytes, int]] = {}
-        self.demands: dict[str, int] = {}
+        self.demands: set[str] = set()
         like: dict[tuple[object, ...], tuple[str, str, str]] = {}
         for i, request in enumerate(requests):
             likeness = checks.likeness(request)
@@ -55,7 +55,7 @@ class Plan:
         key = hashlib.sha256(spec).hexdigest()
         self._specs[key] = (spec, digest)
         demand = checks.demand_of(request)
-        self.demands[demand] = 0
+        self.demands.add(demand)
         return key, demand, checks.shown(request.command)
 
     def digest(self) -> str:

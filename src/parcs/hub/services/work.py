@@ -210,10 +210,10 @@ class Work:
         deadline = time.monotonic() + min(timeout_s, _WAIT_S)
         async with self._changes.watch() as watcher:
             while True:
-                found = await self.detail(number)
+                task = await self.task(number)
                 left = deadline - time.monotonic()
-                if found.task.ended is not None or left <= 0:
-                    return found
+                if task.ended is not None or left <= 0:
+                    return await self.detail(number)
                 try:
                     async with asyncio.timeout(min(left, _LOOK_S)):  # another hub may have the news
                         while (news := await watcher.get()).id != number or news.state not in _ENDS:

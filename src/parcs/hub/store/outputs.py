@@ -41,6 +41,7 @@ def names(connection: sa.Connection, number: int, attempt: int) -> list[str]:
 
 
 def pieces(result: wire.Result) -> list[dict[str, Any]]:
+    """Rows for all that a result brings."""
     key = (result.task, result.attempt)
     found = [
         piece(key, name, at, data) for name, (at, data) in result.streams.items() if name in contract.STREAMS
@@ -49,6 +50,7 @@ def pieces(result: wire.Result) -> list[dict[str, Any]]:
 
 
 def piece(key: tuple[int, int], name: str, position: int, data: bytes) -> dict[str, Any]:
+    """A row for a piece of one stream."""
     return {
         "task": key[0],
         "attempt": key[1],

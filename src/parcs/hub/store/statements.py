@@ -10,9 +10,8 @@ import sqlalchemy as sa
 from parcs.hub.store import schema
 
 _t: Final = schema.tasks
-
-
 ROWS: Final = 500
+"""How many rows one statement is about; databases limit how many values a statement may have."""
 
 
 class Change(NamedTuple):
@@ -43,9 +42,11 @@ def locked(connection: sa.Connection, question: sa.Select[Any], *, skip: bool = 
 
 
 def parts(ids: Sequence[int]) -> list[list[int]]:
+    """Numbers in parts of a statement's size, each once."""
     listed = list(dict.fromkeys(ids))
     return [listed[i : i + ROWS] for i in range(0, len(listed), ROWS)]
 
 
 def needs_ended(number: int, state: str) -> str:
+    """Why a task that waited for another is cancelled."""
     return f"it needs task {number}, which ended as {state}"

@@ -17,12 +17,10 @@ from parcs.model import task as model
 from parcs.model.task import TaskState
 
 _t: Final = schema.tasks
-
-
 _RARE: Final = 2000
-
-
+"""Below this number of tasks in a state, a search goes by them, and not by a label's index."""
 HEAD: Final = 4096
+"""Bytes of each output that a task's detail shows."""
 
 
 class NewTask(NamedTuple):
