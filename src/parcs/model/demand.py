@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -36,8 +36,8 @@ def objection(demand: Demand, offer: Offer) -> str:
     """Why an executor cannot run such a task; empty if it can."""
     if demand.isolation and demand.isolation not in offer.levels:
         return f"isolation {demand.isolation!r} (it offers {', '.join(offer.levels)})"
-    if demand.network is False and not set(offer.levels) & {"bubblewrap", "docker"}:
-        return "no network (it has no bubblewrap and no Docker to shut it off)"
+    if demand.network is False and level_of(demand) not in offer.levels:
+        return f"no network (it has no {level_of(demand)} to shut it off)"
     if offer.memory and demand.memory > offer.memory:
         return f"{describe_bytes(demand.memory)} of memory (it has {describe_bytes(offer.memory)})"
     for name, value in demand.where.items():
@@ -47,13 +47,9 @@ def objection(demand: Demand, offer: Offer) -> str:
     return ""
 
 
-def level_of(isolation: str, network: bool | None, offered: Iterable[str]) -> str:
+def level_of(demand: Demand) -> str:
     """The level that a task runs at: what it demands, else the least that can do what it wants of the network."""
-    if isolation:
-        return isolation
-    if network is False:
-        return "bubblewrap" if "bubblewrap" in offered else "docker"
-    return "process"
+    return demand.isolation or ("bubblewrap" if demand.network is False else "process")
 
 
 def why_none(demand: Demand, offers: Mapping[str, Offer]) -> str:

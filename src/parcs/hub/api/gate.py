@@ -76,7 +76,7 @@ class Gate:
         await answer(scope, receive, send)
 
 
-def hub_of(request: Request) -> Hub:
+async def hub_of(request: Request) -> Hub:
     """The hub that serves this request."""
     return request.app.state.hub  # type: ignore[no-any-return]
 
@@ -120,7 +120,7 @@ class RateError(Exception):
 Asker = Annotated[Bearer, Depends(bearer_of)]
 
 
-def looker(bearer: Asker) -> Bearer:
+async def looker(bearer: Asker) -> Bearer:
     """Somebody who may look."""
     access.demand(bearer, Action.LOOK)
     return bearer

@@ -52,7 +52,7 @@ def answer(value: Any, status: int = 200) -> Response:
     return Response(msgspec.json.encode(value), status, media_type="application/json")
 
 
-def query_of(
+async def query_of(
     ids: Annotated[list[int], Query(alias="id", description="May be given several times.")] = [],  # noqa: B006  # FastAPI's way
     states: Annotated[list[str], Query(alias="state")] = [],  # noqa: B006
     user: str | None = None,
@@ -98,8 +98,7 @@ async def run(
     ] = 30.0,
 ) -> Response:
     """Submit a task, and be answered with it when it is over: one request for a short one."""
-    submitted = await hub.work.submit(asker, [request], key)
-    return answer(await hub.work.detail_when_over(submitted.first, wait_s))
+    return answer(await hub.work.run(asker, request, key, wait_s))
 
 
 @router.post(

@@ -123,7 +123,6 @@ def shown(command: str | Sequence[str]) -> str:
 def spec_of(request: contract.TaskRequest, digest: str) -> wire.Spec:
     """What executors are told of a request that is well."""
     limits = request.limits
-    offered = ("bubblewrap",)
     return wire.Spec(
         command=wire.Step(words_of(request.command, "command"), request.timeout_s or 0.0),
         compile=None
@@ -133,7 +132,7 @@ def spec_of(request: contract.TaskRequest, digest: str) -> wire.Spec:
         archive=digest,
         environment=dict(request.environment),
         outputs=list(request.outputs),
-        level=level_of(_isolation_of(request), limits.network, offered),
+        level=level_of(Demand(_isolation_of(request), limits.network)),
         image=request.image or "",
         cpu_s=limits.cpu_s or 0.0,
         memory=limits.memory or 0,

@@ -35,9 +35,9 @@ _NET_S: Final = 1.0
 """How often to look, whatever the news: another hub's work, and news that were missed."""
 _BEAT_S: Final = 0.5
 _MOST: Final = 1000
+"""Tasks that an executor is given at once."""
 _TOLD: Final = 4000
 """Specs that an executor is taken to know; it keeps several times as many."""
-"""Tasks that an executor is given at once."""
 _decode_spec = msgspec.msgpack.Decoder(wire.Spec).decode
 
 
@@ -80,7 +80,8 @@ class Dispatch:
         self._database, self._changes, self._settings, self._clock = database, changes, settings, clock
         self._sessions: dict[str, Session] = {}
         self._demands: dict[int, Demand] = {}
-        self._bodies: set[str] = set()
+        self.numbers: dict[str, int] = {}
+        """The numbers of demands, by their content."""
         self._specs: dict[int, wire.Spec] = {}
         self._is_wanted = asyncio.Event()
         self._beats: dict[str, Beat] = {}
@@ -99,7 +100,7 @@ class Dispatch:
 
     async def know(self, bodies: Iterable[str]) -> None:
         """There are tasks with these demands."""
-        if not set(bodies) <= self._bodies:
+        if not set(bodies) <= self.numbers.keys():
             await self._learn_demands()
 
     def publish(self, changed: Sequence[Change]) -> None:
@@ -159,8 +160,10 @@ class Dispatch:
         if isinstance(message, wire.Results):
             await self._finish(session, message, now)
         elif isinstance(message, wire.Ready):
+            has_more = message.more > session.more
             session.more = message.more
-            self.wake()
+            if has_more:  # else whatever became ready has been offered to it already
+                self.wake()
         elif isinstance(message, wire.Beat):
             self._beats[session.id] = Beat(session.id, message.busy, message.cpu_percent, message.memory_used)
         elif isinstance(message, wire.Progress):
@@ -236,7 +239,9 @@ class Dispatch:
     def give(self, connection: sa.Connection, reserved: Sequence[Reserved]) -> Given:
         """Give ready tasks to reserved slots: a part of a transaction."""
         now = self._clock()
-        waiting = specs.waiting_demands(connection, {d for each in reserved for d in each.demands})
+        waiting = {demand for each in reserved for demand in each.demands}
+        if len(reserved) > 1:  # one executor's own question tells as much
+            waiting = specs.waiting_demands(connection, waiting)
         given = []
         for session, count, demands in reserved:
             if not (fitting := [d for d in demands if d in waiting]):
@@ -294,7 +299,7 @@ class Dispatch:
         bodies = await self._database.read(specs.demand_bodies)
         for number in bodies.keys() - self._demands.keys():
             self._demands[number] = checks.demand_from_json(bodies[number])
-            self._bodies.add(bodies[number])
+            self.numbers[bodies[number]] = number
 
     async def push_cancels(self) -> None:
         """Tell this hub's executors what is to be ended."""

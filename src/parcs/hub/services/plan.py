@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -22,7 +22,6 @@ class Plan:
     """A submission, checked and laid out; what takes long is done before its transaction."""
 
     def __init__(self, requests: Sequence[contract.TaskRequest]) -> None:
-        self._requests = requests
         self._laid: list[tuple[contract.TaskRequest, str, str, str]] = []
         self._specs: dict[str, tuple[bytes, str]] = {}
         self._archives: dict[str, tuple[bytes, int]] = {}
@@ -58,12 +57,13 @@ class Plan:
         self.demands.add(demand)
         return key, demand, checks.shown(request.command)
 
-    def digest(self) -> str:
-        """What the request is, for an idempotency key."""
-        return hashlib.sha256(msgspec.json.encode(self._requests)).hexdigest()
-
-    def rows(self, connection: sa.Connection, user: str, now: float) -> list[NewTask]:
+    def rows(
+        self, connection: sa.Connection, user: str, now: float, demands: Mapping[str, int]
+    ) -> list[NewTask]:
         """The tasks, with specs, demands and archives in place.
+
+        Args:
+            demands: the numbers of those that are known: they stay for ever.
 
         Raises:
             InvalidRequestError: an archive was not uploaded.
@@ -74,7 +74,7 @@ class Plan:
             if not people.has_archive(connection, digest):
                 raise errors.InvalidRequestError("was not uploaded to this hub", "archive")
         known = specs.spec_ids(connection, self._specs)
-        demands = {body: specs.demand_id(connection, body) for body in self.demands}
+        demands = {b: demands.get(b) or specs.demand_id(connection, b) for b in self.demands}
         new = []
         for request, key, demand, command in self._laid:
             if request.array is None:

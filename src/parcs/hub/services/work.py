@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -17,8 +16,9 @@ from parcs.contract import executor as wire
 from parcs.contract import tasks as contract
 from parcs.hub.services import access, checks
 from parcs.hub.services.access import Action
-from parcs.hub.services.changes import Changes
+from parcs.hub.services.changes import Changes, News, Watcher
 from parcs.hub.services.dispatch import Dispatch, Given
+from parcs.hub.services.once import Key, once
 from parcs.hub.services.plan import Plan
 from parcs.hub.settings import HubSettings
 from parcs.hub.store import executors, leases, outputs, people, tasks
@@ -72,36 +72,33 @@ class Work:
             raise errors.TooMuchError(
                 f"{count} tasks at once; at most {self._settings.tasks_at_once} can be submitted together"
             )
-        if len(key) > 200:
-            raise errors.InvalidRequestError("has more than 200 characters", "Idempotency-Key")
-        plan = await asyncio.to_thread(Plan, requests) if len(requests) > 20 else Plan(requests)
-        now = self._clock()
+        def prepare() -> tuple[Plan, Key | None]:
+            return Plan(requests), Key.of(bearer.user, key, requests)
 
+        plan, named = await asyncio.to_thread(prepare) if len(requests) > 20 else prepare()
+        now = self._clock()
         reserved = self._dispatch.reserve(count)
         given: Given = []
 
-        def work(connection: sa.Connection) -> tuple[contract.Submitted, Given]:
-            if key and (known := people.recall(connection, bearer.user, key)) is not None:
-                if known[0] != plan.digest():
-                    raise errors.ConflictError("this idempotency key was used for another request")
-                return contract.Submitted(**json.loads(known[1])), []
-            first = tasks.add(connection, plan.rows(connection, bearer.user, now), now)
-            answer = contract.Submitted(first, count)
-            if key:
-                told = json.dumps({"first": answer.first, "count": answer.count})
-                people.remember(connection, bearer.user, key, plan.digest(), told, now)
+        def work(connection: sa.Connection) -> contract.Submitted:
+            rows = plan.rows(connection, bearer.user, now, self._dispatch.numbers)
+            answer = contract.Submitted(tasks.add(connection, rows, now), count)
             # What can begin at once does: its lease needs no transaction of its own.
-            return answer, self._dispatch.give(connection, reserved) if reserved else []
+            given[:] = self._dispatch.give(connection, reserved) if reserved else []
+            return answer
 
+        is_first = False
         try:
-            answer, given = await self._database.write(work)
+            answer, is_first = await once(self._database, named, work, contract.Submitted, self._clock)
+            self._changes.publish([News("task", answer.first, TaskState.QUEUED)])
         except errors.DatabaseUnavailableError:
             self._dispatch.forget_about(reserved)
             raise
         finally:
-            await self._dispatch.tell(reserved, given)
+            await self._dispatch.tell(reserved, given if is_first else [])
         await self._dispatch.know(plan.demands)
-        self._dispatch.publish([Change(answer.first, TaskState.QUEUED)])
+        if sum(len(leased) for _, leased in given) < count:
+            self._dispatch.wake()
         return contract.Submitted(answer.first, answer.count, await self._why_not_now(plan))
 
     async def _why_not_now(self, plan: Plan) -> str:
@@ -190,7 +187,7 @@ class Work:
             if task is None:
                 return None
             spec, demand = tasks.spec_of(connection, number)
-            waits = tasks.waits_for(connection, number)
+            waits = tasks.waits_for(connection, number) if task.state == TaskState.QUEUED else []
             request = checks.request_of(
                 _decode_spec(spec), task, waits, checks.demand_from_json(demand).where
             )
@@ -201,25 +198,37 @@ class Work:
             raise errors.NotFoundError(f"there is no task {number}")
         return found
 
+    async def run(
+        self, bearer: Bearer, request: contract.TaskRequest, key: str, timeout_s: float
+    ) -> contract.TaskDetail:
+        """Submit a task, and give it when it is over or after a time."""
+        async with self._changes.watch() as watcher:
+            submitted = await self.submit(bearer, [request], key)
+            return await self._when_over(watcher, submitted.first, timeout_s)
+
     async def detail_when_over(self, number: int, timeout_s: float) -> contract.TaskDetail:
         """One task whole, when it is over or after a time.
 
         Raises:
             NotFoundError: there is none.
         """
-        deadline = time.monotonic() + min(timeout_s, _WAIT_S)
         async with self._changes.watch() as watcher:
-            while True:
-                task = await self.task(number)
-                left = deadline - time.monotonic()
-                if task.ended is not None or left <= 0:
-                    return await self.detail(number)
-                try:
-                    async with asyncio.timeout(min(left, _LOOK_S)):  # another hub may have the news
-                        while (news := await watcher.get()).id != number or news.state not in _ENDS:
-                            pass
-                except TimeoutError:
-                    continue
+            task = await self.task(number)
+            return await self._when_over(watcher, number, 0.0 if task.ended is not None else timeout_s)
+
+    async def _when_over(self, watcher: Watcher, number: int, timeout_s: float) -> contract.TaskDetail:
+        """A task that was not over when the watcher began."""
+        deadline = time.monotonic() + min(timeout_s, _WAIT_S)
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                async with asyncio.timeout(min(left, _LOOK_S)):
+                    while (news := await watcher.get()).id != number or news.state not in _ENDS:
+                        pass
+                break
+            except TimeoutError:  # another hub may have the news
+                if (await self.task(number)).ended is not None:
+                    break
+        return await self.detail(number)
 
     async def explain(self, number: int) -> str:
         """One sentence, or two: why a task waits, runs, or ended.

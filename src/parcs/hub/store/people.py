@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 
 from parcs.contract import tasks as contract
-from parcs.hub.store import schema
+from parcs.hub.store import schema, statements
 
 _u: Final = schema.users
 _k: Final = schema.tokens
@@ -136,11 +136,10 @@ def recall(connection: sa.Connection, owner: str, key: str) -> tuple[str, str] |
     return None if row is None else (row.request, row.answer)
 
 
-def remember(connection: sa.Connection, owner: str, key: str, request: str, answer: str, now: float) -> None:
-    """Keep an answer for whoever asks the same again."""
-    connection.execute(
-        sa.insert(schema.idempotency).values(user=owner, key=key, request=request, answer=answer, created=now)
-    )
+def remember(connection: sa.Connection, owner: str, key: str, request: str, answer: str, now: float) -> bool:
+    """Keep an answer for whoever asks the same again; False if there is one for this key."""
+    row = {"user": owner, "key": key, "request": request, "answer": answer, "created": now}
+    return bool(connection.execute(statements.insert_new(connection, schema.idempotency).values(row)).rowcount)
 
 
 def forget_answers(connection: sa.Connection, before: float) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from parcs.hub.store import schema, statements
 
@@ -51,8 +50,7 @@ def demand_id(connection: sa.Connection, body: str) -> int:
     question = sa.select(table.c.id).where(table.c.body == body)
     found = connection.scalar(question)
     if found is None:
-        insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-        connection.execute(insert(table).values(body=body).on_conflict_do_nothing())
+        connection.execute(statements.insert_new(connection, table).values(body=body))
         found = connection.scalar(question)
     return int(found)  # type: ignore[arg-type]  # it is there now
 
