@@ -32,8 +32,7 @@ def check_invariants(hub: HubProcess) -> None:
     from parcs.hub.store import tasks
     from parcs.hub.store.database import Database
 
-    url = hub.database.replace("postgresql:", "postgresql+psycopg:")
-    database = Database(f"sqlite:///{hub.folder / 'hub.db'}" if hub.database == "sqlite" else url)
+    database = Database(f"sqlite:///{hub.folder / 'hub.db'}" if hub.database == "sqlite" else hub.database)
     try:
         database.run_now(tasks.check_invariants)
     finally:

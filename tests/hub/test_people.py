@@ -43,6 +43,7 @@ ROUTES: dict[tuple[str, str], set[str]] = {
     ("get", "/api/v1/tasks/{number}/follow"): LOOK,
     ("post", "/api/v1/archives"): SUBMIT,
     ("get", "/api/v1/archives/{digest}"): KNOWN,
+    ("get", "/api/v1/hubs"): LOOK,
     ("get", "/api/v1/executors"): LOOK,
     ("post", "/api/v1/executors/{name}/{verb}"): ADMIN,
     ("get", "/api/v1/me"): KNOWN,

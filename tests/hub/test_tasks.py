@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
@@ -254,13 +255,38 @@ def test_search_finds_and_pages(hub: Hub) -> None:
     assert list(hub.tasks(labels=label)) == []
 
 
-def test_an_idempotency_key_adds_nothing_twice(shared: HubProcess) -> None:
-    headers = {"Authorization": f"Bearer {shared.token}", "Idempotency-Key": f"k{time.time_ns()}"}
-    url = f"{shared.url}{contract.API}/tasks"
-    one, two = (httpx2.post(url, json={"command": "true"}, headers=headers).json() for _ in range(2))
-    assert one["first"] == two["first"]
-    other = httpx2.post(url, json={"command": "false"}, headers=headers)
-    assert other.status_code == 409
+def test_what_is_asked_twice_with_one_key_is_done_once(
+    make_hub: Callable[..., HubProcess], database: str
+) -> None:
+    hub = make_hub(database)
+    url = f"{hub.url}{contract.API}"
+
+    def post(path: str, key: str, body: object = None) -> httpx2.Response:
+        headers = {"Authorization": f"Bearer {hub.token}", "Idempotency-Key": key}
+        return httpx2.post(f"{url}{path}", json=body, headers=headers, timeout=20)
+
+    with (
+        concurrent.futures.ThreadPoolExecutor() as pool
+    ):  # at the same time, as after a connection that broke
+        asked = list(pool.map(lambda _: post("/tasks", "a", {"command": "true"}).json()["first"], range(8)))
+    assert len(set(asked)) == 1
+    assert post("/tasks", "a", {"command": "false"}).status_code == 409
+    again = {post(f"/tasks/{asked[0]}/rerun", "b").json()["first"] for _ in range(2)}
+    assert len(again) == 1
+    many = [post("/tasks/bulk", "c", [{"command": "true"}] * 3).json() for _ in range(2)]
+    assert many[0] == many[1]
+    with hub.client() as client:
+        assert sum(client.counts().values()) == 5
+    users = [post("/users", "d", {"name": "somebody"}) for _ in range(2)]
+    assert [user.status_code for user in users] == [201, 201]
+    assert post("/users", "e", {"name": "somebody"}).status_code == 409
+    first, second = (post("/tokens", "f", {"name": "one"}).json() for _ in range(2))
+    assert first["token"] == second["token"]
+    codes = [
+        httpx2.get(f"{url}/me", headers={"Authorization": f"Bearer {made['secret']}"}).status_code
+        for made in (first, second)
+    ]
+    assert codes == [401, 200], "the secret that nobody may have read is good for nothing"
 
 
 def test_output_is_live(shared: HubProcess, hub: Hub) -> None:

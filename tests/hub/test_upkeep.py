@@ -17,6 +17,7 @@ from parcs import errors
 from parcs.contract import tasks as contract
 from parcs.hub.settings import HubSettings
 from parcs.hub.state import Hub
+from parcs.hub.store.clock import Clock
 from parcs.hub.store.people import Bearer
 from tests.hub.conftest import HubProcess, ended
 
@@ -24,8 +25,9 @@ ADMIN = Bearer(1, "admin", "admin", "api")
 DAY_S = 86400.0
 
 
-class Clock:
+class ObedientClock(Clock):
     def __init__(self) -> None:
+        super().__init__()
         self.now = 1e9
 
     def __call__(self) -> float:
@@ -33,7 +35,7 @@ class Clock:
 
 
 def open_hub(folder: Path, clock: Clock, **settings: float) -> Hub:
-    hub = Hub(HubSettings(f"sqlite:///{folder / 'hub.db'}", **settings), clock)  # type: ignore[arg-type]
+    hub = Hub(HubSettings(f"sqlite:///{folder / 'hub.db'}", **settings), clock)  # type: ignore[arg-type]  # numbers
     hub.access.set_up()
     return hub
 
@@ -53,7 +55,7 @@ def numbers_of(hub: Hub) -> list[int]:
 
 
 def test_tasks_are_forgotten_by_age(tmp_path: Path) -> None:
-    clock = Clock()
+    clock = ObedientClock()
     hub = open_hub(tmp_path, clock, keep_days=10)
     asyncio.run(add(hub, 3, is_over=True))
     waiting = asyncio.run(add(hub, 2, is_over=False))
@@ -75,7 +77,7 @@ def test_tasks_are_forgotten_by_number(tmp_path: Path) -> None:
 
 
 def test_a_token_ends_when_its_time_is_over(tmp_path: Path) -> None:
-    clock = Clock()
+    clock = ObedientClock()
     hub = open_hub(tmp_path, clock)
     made = asyncio.run(hub.access.add_token(ADMIN, "admin", "short", "api", 60.0))
     assert asyncio.run(hub.access.bearer(made.secret)).user == "admin"

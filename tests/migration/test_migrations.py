@@ -19,7 +19,7 @@ def test_the_migrations_make_the_schema(kind: str, tmp_path: Path, request: pyte
     url = f"sqlite:///{tmp_path / 'hub.db'}"
     if kind == "postgresql":
         server: PostgreSQL = request.getfixturevalue("postgresql")
-        url = server.database().replace("postgresql:", "postgresql+psycopg:")
+        url = server.database()
     database = Database(url)
     try:
         migrate.upgrade(database.engine)

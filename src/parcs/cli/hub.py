@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,13 +19,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from parcs import errors
-from parcs.cli import place
+from parcs.cli import output, place
 
 if TYPE_CHECKING:
     from parcs.hub.settings import HubSettings
     from parcs.hub.state import Hub
 
 PORT = 7000
+_DATABASE_S = 10.0
+"""For how long a hub that starts waits for its database: they may start together."""
 
 Port = Annotated[
     int, typer.Option("--port", "-p", min=0, max=65535, help="Where to listen; 0 takes a free one.")
@@ -62,9 +65,10 @@ def hub(
             "--database",
             metavar="URL",
             envvar="PARCS_HUB_DATABASE",
-            help="sqlite, or postgresql://USER@HOST/NAME, which several hubs may share.",
+            help="sqlite, or postgresql://USER@HOST[,HOST...]/NAME, which several hubs may share. "
+            "With a password, not here but in PARCS_HUB_DATABASE, or a file that PARCS_HUB_DATABASE_FILE names.",
         ),
-    ] = "sqlite",
+    ] = "",
     host: Annotated[
         str, typer.Option("--host", help="0.0.0.0 listens to other machines, once there is a token.")
     ] = "127.0.0.1",
@@ -72,7 +76,22 @@ def hub(
     data: Data = None,
 ) -> None:
     """Start a hub alone; executors join it with: parcs executor."""
-    _serve(database, host, port, data, slots=0)
+    from parcs.client.place import from_file
+
+    _serve(database or from_file("PARCS_HUB_DATABASE_FILE") or "sqlite", host, port, data, slots=0)
+
+
+def hubs(url: place.At = None, as_json: output.AsJson = False) -> None:
+    """List the hubs of one database: any of them does for anything."""
+    from parcs.cli.tasks import ago
+
+    with place.hub(url) as client:
+        found = client.hubs()
+    if as_json:
+        output.print_json([vars(each) for each in found])
+        return
+    rows = [(each.id, each.address, each.version, ago(each.started), ago(each.last_seen)) for each in found]
+    output.print_table(["id", "address", "version", "since", "seen"], rows)
 
 
 def _serve(database: str, host: str, port: int, data: Path | None, *, slots: int) -> None:
@@ -99,7 +118,8 @@ def _serve(database: str, host: str, port: int, data: Path | None, *, slots: int
         the_hub = _open(Hub, settings.from_environment(os.environ, database=url, host=host, port=port))
         file = folder / places.FILE
         _keep_tokens(the_hub, file, address)
-        if not _is_loopback(host) and not _has_person(the_hub):
+        is_given = _take_tokens(the_hub)
+        if not _is_loopback(host) and not is_given and not _has_person(the_hub):
             raise errors.SettingsError(
                 f"{host} is open to other machines, and nobody has a token of their own yet; "
                 "start the hub on this machine "
@@ -145,13 +165,17 @@ def _open(make: Callable[[HubSettings], Hub], given: HubSettings) -> Hub:
 
     from parcs.hub.store.database import translated
 
+    until = time.monotonic() + (0 if given.database.startswith("sqlite:") else _DATABASE_S)
     try:
-        return make(given)
-    except sa.exc.SQLAlchemyError as error:
-        meaning = translated(error)
-        if meaning is error:
-            raise
-        raise meaning from error
+        while True:
+            try:
+                return make(given)
+            except (sa.exc.SQLAlchemyError, errors.DatabaseUnavailableError) as error:
+                meaning = translated(error)
+                if time.monotonic() > until or not isinstance(meaning, errors.DatabaseUnavailableError):
+                    raise meaning from error
+                logging.getLogger("parcs.hub").warning("%s; trying again", meaning)
+                time.sleep(1)
     except alembic.util.CommandError as error:
         raise errors.SettingsError(f"this database is of a later version of PARCS: {error}") from error
 
@@ -173,6 +197,20 @@ def _keep_tokens(the_hub: Hub, file: Path, address: str) -> None:
             target.write(the_hub.access.make_now("this machine's executor", "executor"))
 
 
+def _take_tokens(the_hub: Hub) -> bool:
+    """Tokens that were made elsewhere, for hubs deployed together; False if there is none of an admin."""
+    from parcs.client.place import from_file
+
+    admin = from_file("PARCS_HUB_ADMIN_TOKEN_FILE")
+    for secret, name, kind in (
+        (admin, "deployed with the hub", "api"),
+        (from_file("PARCS_HUB_EXECUTOR_TOKEN_FILE"), "deployed executors", "executor"),
+    ):
+        if secret:
+            the_hub.access.take_now(secret, name, kind)
+    return bool(admin)
+
+
 def _has_person(the_hub: Hub) -> bool:
     """Whether somebody made a token: more than what this machine has for itself."""
     from parcs.hub.store import people
@@ -189,7 +227,7 @@ def _database_url(database: str, folder: Path) -> str:
         return database
     if database.startswith(("postgresql://", "postgres://")):
         place.need("psycopg", "postgresql")
-        return "postgresql+psycopg://" + database.partition("://")[2]
+        return database
     raise errors.SettingsError(f"{database!r} is no database; for example postgresql://user@host/name")
 
 

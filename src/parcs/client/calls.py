@@ -1,7 +1,7 @@
 """What is asked of a hub, as values: each verb makes a `Call`, and whoever performs it is blocking or not.
 
 Also here: what an answer means, and when to ask again. Every call may be sent twice: reading changes nothing,
-submitting carries a key, and the others come to the same whenever they are repeated.
+what makes something carries a key, and the others come to the same whenever they are repeated.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ class Call(Generic[T]):
     params: Sequence[tuple[str, str]] = ()
     body: bytes | None = None
     headers: Mapping[str, str] | None = None
+    wait_s: float | None = None
+    """For how long the hub may wait for something before it answers."""
 
 
 class Retry:
@@ -54,15 +56,22 @@ class Retry:
     Args:
         urls: the hub's addresses.
         budget_s: after so long it gives up.
+        first: the place of the one that is asked first: that which answered last.
     """
 
-    def __init__(self, urls: Sequence[str], budget_s: float, now: float) -> None:
-        self._urls, self._until, self._place, self._wait_s = urls, now + budget_s, 0, _FIRST_S
+    def __init__(self, urls: Sequence[str], budget_s: float, now: float, first: int = 0) -> None:
+        self._urls, self._until, self._wait_s = urls, now + budget_s, _FIRST_S
+        self._first = self._place = first
+
+    @property
+    def place(self) -> int:
+        """The place of whom to ask."""
+        return self._place % len(self._urls)
 
     @property
     def url(self) -> str:
         """Whom to ask."""
-        return self._urls[self._place % len(self._urls)]
+        return self._urls[self.place]
 
     def failed(self, why: str, now: float) -> float:
         """It did not answer, or cannot now: gives how long to wait before the next is asked.
@@ -73,7 +82,7 @@ class Retry:
         self._place += 1
         if now >= self._until:
             raise errors.HubUnavailableError(f"no hub answers at {', '.join(self._urls)}: {why}")
-        if self._place % len(self._urls):
+        if (self._place - self._first) % len(self._urls):
             return 0.0  # another may be well
         wait = self._wait_s * random.uniform(0.5, 1.0)  # noqa: S311  # jitter
         self._wait_s = min(2 * self._wait_s, _LONGEST_S)
@@ -122,7 +131,7 @@ def submit(requests: Sequence[contract.TaskRequest]) -> Call[contract.Submitted]
 def run(request: contract.TaskRequest, wait_s: float) -> Call[contract.TaskDetail]:
     """Add a task, and have it when it is over or after a time."""
     params = [("wait_s", f"{wait_s:g}")]
-    return Call("POST", "/tasks/run", _detail, params, _encode(_said(request)), _keyed())
+    return Call("POST", "/tasks/run", _detail, params, _encode(_said(request)), _keyed(), wait_s)
 
 
 def _keyed() -> dict[str, str]:
@@ -157,12 +166,14 @@ def counts(query: contract.Query) -> Call[dict[str, int]]:
 
 def wait(query: contract.Query, timeout_s: float) -> Call[dict[str, int]]:
     """Counts, when all of them are over or after a time."""
-    return _post("/tasks/wait", _counts, query, [("timeout_s", f"{timeout_s:g}")])
+    body = _encode(query)
+    return Call("POST", "/tasks/wait", _counts, [("timeout_s", f"{timeout_s:g}")], body, _keyed(), timeout_s)
 
 
 def detail(number: int, wait_s: float = 0.0) -> Call[contract.TaskDetail]:
     """A task whole; when it is over, or after a time."""
-    return Call("GET", f"/tasks/{number}", _detail, [("wait_s", f"{wait_s:g}")] if wait_s else [])
+    params = [("wait_s", f"{wait_s:g}")] if wait_s else []
+    return Call("GET", f"/tasks/{number}", _detail, params, wait_s=wait_s)
 
 
 def explain(number: int) -> Call[dict[str, str]]:
@@ -182,7 +193,7 @@ def delete(query: contract.Query) -> Call[contract.Changed]:
 
 def rerun(number: int) -> Call[contract.Submitted]:
     """Submit the same again."""
-    return Call("POST", f"/tasks/{number}/rerun", _submitted)
+    return Call("POST", f"/tasks/{number}/rerun", _submitted, headers=_keyed())
 
 
 def output(number: int, name: str, attempt: int, start: int) -> Call[bytes]:
@@ -206,6 +217,11 @@ def upload(data: bytes) -> Call[contract.Uploaded]:
 def archive(digest: str) -> Call[bytes]:
     """An archive, as a zip."""
     return Call("GET", f"/archives/{digest}", bytes)
+
+
+def hubs() -> Call[list[contract.HubSeen]]:
+    """Every hub of the same database."""
+    return Call("GET", "/hubs", _json(list[contract.HubSeen]))
 
 
 def executors() -> Call[list[contract.Executor]]:
@@ -265,7 +281,5 @@ def params_of(query: contract.Query) -> list[tuple[str, str]]:
     return found
 
 
-def _post(
-    path: str, decode: Callable[[bytes], T], body: Any, params: Sequence[tuple[str, str]] = ()
-) -> Call[T]:
-    return Call("POST", path, decode, params, _encode(body), {"Content-Type": "application/json"})
+def _post(path: str, decode: Callable[[bytes], T], body: Any) -> Call[T]:
+    return Call("POST", path, decode, (), _encode(body), _keyed())

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import random
+import socket
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, TypeVar
+from urllib.request import getproxies
 
 import httpx2
 import msgspec
@@ -20,8 +23,23 @@ from parcs.contract import tasks as contract
 
 T = TypeVar("T")
 
-_TIMEOUT: Final = httpx2.Timeout(75.0, connect=5.0)
-_TURN_S: Final = 30.0
+_TIMEOUT: Final = httpx2.Timeout(30.0, connect=2.0)
+_TURN_S: Final = 10.0
+"""How long a hub may keep a question until there is an answer; a hub that stands still is left soon after."""
+_LATE_S: Final = 5.0
+_OPTIONS: Final = tuple(
+    (level, getattr(socket, name), value)
+    for level, name, value in (
+        (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
+        (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+        (socket.IPPROTO_TCP, "TCP_KEEPIDLE", 2),
+        (socket.IPPROTO_TCP, "TCP_KEEPINTVL", 1),
+        (socket.IPPROTO_TCP, "TCP_KEEPCNT", 3),
+        (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", 5000),
+    )
+    if hasattr(socket, name)
+)
+"""So that a machine that is gone is noticed while nothing is sent to it."""
 _PAGE: Final = 500
 _IDS: Final = 5000
 
@@ -70,6 +88,7 @@ class _Place:
         """
         self.place: Place = find(url, token)
         self._budget_s = budget_s
+        self._first = random.randrange(len(self.place.urls))  # noqa: S311  # so that clients spread over the hubs
         self._headers = {"Authorization": f"Bearer {self.place.token}"}
 
     def _words(self, call: Call[Any], url: str) -> dict[str, Any]:
@@ -79,6 +98,9 @@ class _Place:
             "params": list(call.params),
             "content": call.body,
             "headers": {**self._headers, **(call.headers or {})},
+            "timeout": _TIMEOUT
+            if call.wait_s is None
+            else httpx2.Timeout(call.wait_s + _LATE_S, connect=2.0),
         }
 
 
@@ -89,7 +111,8 @@ class Hub(_Place):
         self, url: str | None = None, token: str | None = None, *, budget_s: float = calls.BUDGET_S
     ) -> None:
         super().__init__(url, token, budget_s=budget_s)
-        self._http = httpx2.Client(timeout=_TIMEOUT)
+        transport = None if getproxies() else httpx2.HTTPTransport(socket_options=_OPTIONS)
+        self._http = httpx2.Client(timeout=_TIMEOUT, transport=transport)
 
     def __enter__(self) -> Self:
         return self
@@ -105,7 +128,7 @@ class Hub(_Place):
 
     def do(self, call: Call[T]) -> T:
         """Perform a call, again and again within the budget if no hub takes it."""
-        retry = Retry(self.place.urls, self._budget_s, time.monotonic())
+        retry = Retry(self.place.urls, self._budget_s, time.monotonic(), self._first)
         while True:
             try:
                 answer = self._http.request(**self._words(call, retry.url))
@@ -113,6 +136,7 @@ class Hub(_Place):
                 time.sleep(retry.failed(str(error) or type(error).__name__, time.monotonic()))
                 continue
             if answer.is_success:
+                self._first = retry.place
                 return call.decode(answer.content)
             problem = calls.error_of(answer.status_code, answer.content)
             if not calls.is_passing(answer.status_code):
@@ -217,6 +241,10 @@ class Hub(_Place):
         """Every executor."""
         return self.do(calls.executors())
 
+    def hubs(self) -> list[contract.HubSeen]:
+        """Every hub of the same database."""
+        return self.do(calls.hubs())
+
 
 class AsyncHub(_Place):
     """A hub, for asyncio; the same verbs as `Hub`."""
@@ -225,7 +253,8 @@ class AsyncHub(_Place):
         self, url: str | None = None, token: str | None = None, *, budget_s: float = calls.BUDGET_S
     ) -> None:
         super().__init__(url, token, budget_s=budget_s)
-        self._http = httpx2.AsyncClient(timeout=_TIMEOUT)
+        transport = None if getproxies() else httpx2.AsyncHTTPTransport(socket_options=_OPTIONS)
+        self._http = httpx2.AsyncClient(timeout=_TIMEOUT, transport=transport)
 
     async def __aenter__(self) -> Self:
         return self
@@ -241,7 +270,7 @@ class AsyncHub(_Place):
 
     async def do(self, call: Call[T]) -> T:
         """Perform a call, again and again within the budget if no hub takes it."""
-        retry = Retry(self.place.urls, self._budget_s, time.monotonic())
+        retry = Retry(self.place.urls, self._budget_s, time.monotonic(), self._first)
         while True:
             try:
                 answer = await self._http.request(**self._words(call, retry.url))
@@ -249,6 +278,7 @@ class AsyncHub(_Place):
                 await asyncio.sleep(retry.failed(str(error) or type(error).__name__, time.monotonic()))
                 continue
             if answer.is_success:
+                self._first = retry.place
                 return call.decode(answer.content)
             problem = calls.error_of(answer.status_code, answer.content)
             if not calls.is_passing(answer.status_code):
@@ -326,6 +356,10 @@ class AsyncHub(_Place):
         """Every executor."""
         return await self.do(calls.executors())
 
+    async def hubs(self) -> list[contract.HubSeen]:
+        """Every hub of the same database."""
+        return await self.do(calls.hubs())
+
 
 def packed(source: Path | bytes) -> bytes:
     """A folder as an archive; an archive as it is."""
@@ -338,7 +372,7 @@ def _follow(hub: Hub, number: int) -> Iterator[Piece]:
     """Server-sent events; where the connection breaks, it goes on from there."""
     told: dict[tuple[int, str], int] = {}
     attempt = 0
-    retry = Retry(hub.place.urls, hub._budget_s, time.monotonic())  # of this module
+    retry = Retry(hub.place.urls, hub._budget_s, time.monotonic(), hub._first)  # of this module
     while True:
         url = f"{retry.url}{contract.API}/tasks/{number}/follow"
         try:
@@ -354,8 +388,9 @@ def _follow(hub: Hub, number: int) -> Iterator[Piece]:
                     if name == "event":
                         kind = value
                     elif name == "data":
+                        hub._first = retry.place
                         said = msgspec.json.decode(value)
-                        retry = Retry(hub.place.urls, hub._budget_s, time.monotonic())
+                        retry = Retry(hub.place.urls, hub._budget_s, time.monotonic(), hub._first)
                         if kind == "output":
                             key = (attempt, said["stream"])
                             if said["position"] >= told.get(key, 0):

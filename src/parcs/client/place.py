@@ -49,7 +49,7 @@ def find(
         SettingsError: none is.
     """
     urls = url or environment.get(HUB_VARIABLE) or ""
-    secret = token or environment.get(TOKEN_VARIABLE) or _from_file(environment.get(f"{TOKEN_VARIABLE}_FILE"))
+    secret = token or environment.get(TOKEN_VARIABLE) or from_file(f"{TOKEN_VARIABLE}_FILE", environment)
     if urls and secret:
         return Place(split(urls), secret)
     for file in (config_file(environment), data_folder(environment) / FILE):
@@ -100,10 +100,14 @@ def write(file: Path, place: Place, **more: str) -> None:
     part.rename(file)
 
 
-def _from_file(path: str | None) -> str:
-    if not path:
-        return ""
+def from_file(variable: str, environment: Mapping[str, str] = os.environ) -> str:
+    """What is in the file that a variable names; empty if it names none.
+
+    Raises:
+        SettingsError: the file cannot be read.
+    """
+    path = environment.get(variable)
     try:
-        return Path(path).read_text().strip()
+        return Path(path).read_text().strip() if path else ""
     except OSError as error:
-        raise errors.SettingsError(f"{TOKEN_VARIABLE}_FILE: {error}") from error
+        raise errors.SettingsError(f"{variable}: {error}") from error

@@ -218,6 +218,20 @@ class Uploaded:
 
 
 @dataclass(frozen=True)
+class HubSeen:
+    """A hub as the others see it."""
+
+    __pydantic_config__ = _OPEN
+
+    id: str
+    address: str
+    """Where it listens, as far as it knows."""
+    version: str
+    started: float
+    last_seen: float
+
+
+@dataclass(frozen=True)
 class Executor:
     """An executor as the live list shows it."""
 

@@ -39,7 +39,11 @@ logger = logging.getLogger("parcs.executor")
 
 _FIRST_WAIT_S: Final = 0.1
 _LONGEST_WAIT_S: Final = 5.0
-_OPEN_S: Final = 10.0
+_OPEN_S: Final = 4.0
+_SILENT_S: Final = 4.0
+"""A hub that does not answer a ping for so long stands still, or its machine is gone."""
+_FETCH_S: Final = 120.0
+_FETCH_AGAIN_S: Final = 0.5
 _SPECS: Final = 20_000
 _GATHER_S: Final = 0.03
 
@@ -158,8 +162,9 @@ class Agent:
         url = "ws" + hub.removeprefix("http") + contract.PATH
         headers = {"Authorization": f"Bearer {self._token}"}
         async with connect(
-            url, additional_headers=headers, max_size=contract.LARGEST, open_timeout=_OPEN_S, compression=None
-        ) as connection:
+            url, additional_headers=headers, max_size=contract.LARGEST, open_timeout=_OPEN_S, compression=None,
+            ping_interval=_SILENT_S / 2, ping_timeout=_SILENT_S, close_timeout=1.0,
+        ) as connection:  # fmt: skip
             await self._greet(connection)
             self._hub, self._connection = hub, connection
             self._is_acked.set()
@@ -300,15 +305,22 @@ class Agent:
                 self._slots[slot].run(lease, spec, path)
 
     async def _fetch(self, slot: int, lease: contract.Lease, spec: contract.Spec) -> None:
-        try:
-            path = await self._archives.get(self._hub, spec.archive)
-        except (errors.HubUnavailableError, errors.ArchiveError, OSError) as error:
-            result = contract.Result(
-                lease.task, lease.attempt, TaskState.FAILED, f"its files did not come: {error}"
-            )
-            self._on_said(slot, result)
-            return
-        self._slots[slot].run(lease, spec, path)
+        until = time.monotonic() + _FETCH_S
+        while True:
+            try:
+                path = await self._archives.get(self._hub, spec.archive)
+                break
+            except (errors.HubUnavailableError, errors.ArchiveError, OSError) as error:
+                if isinstance(error, errors.HubUnavailableError) and time.monotonic() < until:
+                    await asyncio.sleep(_FETCH_AGAIN_S)  # by then this executor may be with another hub
+                    continue
+                result = contract.Result(
+                    lease.task, lease.attempt, TaskState.FAILED, f"its files did not come: {error}"
+                )
+                self._on_said(slot, result)
+                return
+        if (lease.task, lease.attempt) in self.machine.held():
+            self._slots[slot].run(lease, spec, path)
 
     def _forget(self, keys: Sequence[Key]) -> None:
         for key in keys:

@@ -12,6 +12,7 @@ from parcs import archive, errors
 from parcs.contract.tasks import API
 
 _MOST_BYTES: Final = 1 << 30
+_NOT_FOUND: Final = 404
 _TIMEOUT_S: Final = 60.0
 
 
@@ -39,7 +40,7 @@ class Archives:
 
         Raises:
             HubUnavailableError: it cannot be fetched now.
-            ArchiveError: what came is not what was asked for.
+            ArchiveError: what came is not what was asked for, or there is none.
         """
         async with self._locks.setdefault(digest, asyncio.Lock()):
             if (found := self.known(digest)) is not None:
@@ -49,6 +50,8 @@ class Archives:
                     answer = await http.get(
                         f"{hub}{API}/archives/{digest}", headers={"Authorization": f"Bearer {self._token}"}
                     )
+                if answer.status_code == _NOT_FOUND:
+                    raise errors.ArchiveError(f"the hub has no archive {digest[:12]} any more")
                 answer.raise_for_status()
             except httpx2.HTTPError as error:
                 raise errors.HubUnavailableError(

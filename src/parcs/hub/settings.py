@@ -16,9 +16,11 @@ class HubSettings:
     """What a hub can be told, by its command line or by PARCS_HUB_… in the environment. Times are seconds."""
 
     database: str
-    """SQLAlchemy's URL."""
+    """``sqlite:///FILE``, or a PostgreSQL's DSN."""
     host: str = "127.0.0.1"
     port: int = 7000
+    address: str = ""
+    """Where others reach it; host and port if it is empty."""
     lease_s: float = 15.0
     """An executor that is silent for so long has lost its tasks."""
     heartbeat_s: float = 3.0
@@ -36,6 +38,11 @@ class HubSettings:
     """Whom requests of Khala's clients, which show no token, act as; nobody if it is empty."""
     session_days: float = 14.0
     """How long a login on the page holds."""
+
+    @property
+    def own_address(self) -> str:
+        """Where this hub says that it is."""
+        return self.address or f"http://{self.host}:{self.port}"
 
 
 def from_environment(environment: Mapping[str, str], **given: object) -> HubSettings:

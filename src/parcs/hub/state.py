@@ -7,44 +7,53 @@ import contextlib
 import logging
 import os
 import signal
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
 
+from parcs import errors
 from parcs.hub.services.access import Access
-from parcs.hub.services.changes import Changes
+from parcs.hub.services.changes import Changes, News
 from parcs.hub.services.dispatch import Dispatch
+from parcs.hub.services.hubs import Hubs
 from parcs.hub.services.rates import Rates
 from parcs.hub.services.upkeep import Upkeep
 from parcs.hub.services.work import Work
 from parcs.hub.settings import HubSettings
 from parcs.hub.store import migrate, people
+from parcs.hub.store.clock import Clock
 from parcs.hub.store.database import Database
 
 logger = logging.getLogger("parcs.hub")
 
 
+_LEAVE_S: Final = 2.0
+
+
 class Hub:
-    """Everything that a hub's requests and loops share.
+    """Everything that a hub's requests and loops share."""
 
-    Args:
-        clock: seconds since 1970.
-    """
-
-    def __init__(self, settings: HubSettings, clock: Callable[[], float] = time.time) -> None:
-        self.settings, self.clock = settings, clock
+    def __init__(self, settings: HubSettings, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.clock = clock = clock or Clock()
         self.database = Database(settings.database)
         migrate.upgrade(self.database.engine)
+        self.database.run_now(clock.follow)
         self.changes = Changes()
         self.access = Access(self.database, clock)
         self.dispatch = Dispatch(self.database, self.changes, settings, clock)
         self.work = Work(self.database, self.dispatch, self.changes, settings, clock)
         self.rates = Rates(settings.requests_per_s)
         self.upkeep = Upkeep(self.database, self.dispatch, self.access, settings, clock)
+        self.hubs = Hubs(self.database, self.changes, settings, clock, self._on_heard, self.dispatch.doubt)
+        self._hearing: set[asyncio.Task[None]] = set()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Within it, the hub's loops run."""
-        loops = (self.dispatch.serve(), self.dispatch.keep_beats(), self.upkeep.serve())
+        loops = (
+            self.dispatch.serve(), self.dispatch.keep_beats(), self.upkeep.serve(), self.hubs.serve(),
+            self.database.serve(),
+        )  # fmt: skip
         running = [asyncio.create_task(loop) for loop in loops]
         for task in running:
             task.add_done_callback(_say_why)
@@ -53,8 +62,16 @@ class Hub:
         finally:
             for task in running:
                 task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
+            await asyncio.gather(*running, *self._hearing, return_exceptions=True)
+            with contextlib.suppress(errors.DatabaseUnavailableError, TimeoutError):
+                async with asyncio.timeout(_LEAVE_S):
+                    await self.hubs.leave()
             await asyncio.to_thread(self.database.close)
+
+    def _on_heard(self, news: Sequence[News]) -> None:
+        hearing = asyncio.create_task(self.dispatch.on_heard(news))
+        self._hearing.add(hearing)
+        hearing.add_done_callback(self._hearing.discard)
 
     async def audit(self, user: str, action: str, subject: str, address: str) -> None:
         """Write down who did what."""

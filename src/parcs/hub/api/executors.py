@@ -27,6 +27,7 @@ _STATES: Final = {"drain": "draining", "enable": "active", "disable": "disabled"
 _HELLO_S: Final = 10.0
 _LEAVING: Final = 1000
 _UNAUTHORISED: Final = 4401
+_LATER: Final = 1013
 
 
 @router.get("/executors", response_model=list[contract.Executor])
@@ -63,6 +64,10 @@ async def connect(socket: WebSocket) -> None:
     except (errors.NotLoggedInError, errors.NotAllowedError) as error:
         logger.warning("an executor was refused: %s", error)
         await socket.close(_UNAUTHORISED)
+        return
+    except errors.DatabaseUnavailableError as error:
+        logger.warning("an executor could not be served: %s", error)
+        await socket.close(_LATER)
         return
     await socket.accept()
     outgoing: asyncio.Queue[wire.FromHub | None] = asyncio.Queue()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from fastapi import Depends, Request, WebSocket
+from fastapi import Depends, Header, Request, WebSocket
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from parcs import errors
@@ -138,6 +138,15 @@ async def executor_of(socket: WebSocket) -> Bearer:
     bearer = await socket.app.state.hub.access.bearer(secret_of(socket.headers, {}))
     access.demand(bearer, Action.EXECUTE)
     return bearer  # type: ignore[no-any-return]
+
+
+Key = Annotated[
+    str,
+    Header(
+        alias="Idempotency-Key",
+        description="The same request sent again with the same key adds nothing, and has the same answer.",
+    ),
+]
 
 
 def address_of(request: Request) -> str:

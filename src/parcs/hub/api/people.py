@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from parcs import errors
 from parcs.contract import tasks as contract
-from parcs.hub.api.gate import COOKIE, Asker, TheHub, address_of
+from parcs.hub.api.gate import COOKIE, Asker, Key, TheHub, address_of
 from parcs.hub.api.tasks import answer
 from parcs.hub.services import access
 from parcs.hub.services.access import Action
@@ -130,10 +130,10 @@ async def users(hub: TheHub, asker: Asker) -> Response:
 
 
 @router.post("/users", status_code=201, response_model=contract.User)
-async def add_user(hub: TheHub, asker: Asker, request: Request, new: NewUser) -> Response:
+async def add_user(hub: TheHub, asker: Asker, request: Request, new: NewUser, key: Key = "") -> Response:
     """Add somebody."""
     access.demand(asker, Action.MANAGE_PEOPLE)
-    user = await hub.access.add_user(new.name, new.role, new.password)
+    user = await hub.access.add_user(asker, new.name, new.role, new.password, key)
     await hub.audit(asker.user, "add user", f"{new.name} as {new.role}", address_of(request))
     return answer(user, 201)
 
@@ -163,13 +163,15 @@ async def tokens(hub: TheHub, asker: Asker) -> Response:
 
 
 @router.post("/tokens", status_code=201, response_model=contract.NewToken)
-async def add_token(hub: TheHub, asker: Asker, request: Request, new: TokenRequest) -> Response:
+async def add_token(
+    hub: TheHub, asker: Asker, request: Request, new: TokenRequest, key: Key = ""
+) -> Response:
     """Make a token. Its secret is in this answer, and never again."""
     access.demand(asker, Action.LOOK)
     owner = new.user or asker.user
     if "\0" in owner or not owner.isascii():
         raise errors.NotFoundError("there is no such user")
-    made = await hub.access.add_token(asker, owner, new.name, new.kind, new.lasts_s)
+    made = await hub.access.add_token(asker, owner, new.name, new.kind, new.lasts_s, key)
     await hub.audit(
         asker.user, "make token", f"{made.token.id} ({new.kind}) for {owner}", address_of(request)
     )

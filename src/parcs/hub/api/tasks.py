@@ -11,12 +11,12 @@ from typing import Annotated, Any, Final
 
 import msgspec
 import pydantic
-from fastapi import APIRouter, Body, Depends, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Body, Depends, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from parcs import errors
 from parcs.contract import tasks as contract
-from parcs.hub.api.gate import Asker, Looker, TheHub, address_of
+from parcs.hub.api.gate import Asker, Key, Looker, TheHub, address_of
 from parcs.hub.state import Hub
 
 router = APIRouter(prefix=contract.API, tags=["tasks"])
@@ -38,13 +38,6 @@ _EXAMPLE: Final = {
 }
 Number = Annotated[int, Path(ge=1, le=_LARGEST, description="The task's number.")]
 Which = Annotated[int, Query(ge=0, le=1 << 31, description="The attempt's number; 0 is the last.")]
-Key = Annotated[
-    str,
-    Header(
-        alias="Idempotency-Key",
-        description="The same request sent again with the same key adds nothing, and has the same answer.",
-    ),
-]
 
 
 def answer(value: Any, status: int = 200) -> Response:
@@ -200,18 +193,18 @@ async def delete(hub: TheHub, asker: Asker, request: Request, number: Number) ->
 @router.post("/tasks/{number}/cancel", response_model=contract.Changed)
 async def cancel(hub: TheHub, asker: Asker, request: Request, number: Number) -> Response:
     """Cancel a task: at once if it waits; within two seconds its processes are dead if it runs."""
-    await hub.work.check_own(asker, number)
+    task = await hub.work.check_own(asker, number)
     count = await hub.work.cancel(asker, contract.Query(ids=[number]))
-    if not count:
+    if not count and task.state != "cancelled":  # asked twice, it is answered as the first time
         raise errors.ConflictError(f"task {number} is over")
     await hub.audit(asker.user, "cancel", f"task {number}", address_of(request))
     return answer(contract.Changed(count))
 
 
 @router.post("/tasks/{number}/rerun", status_code=201, response_model=contract.Submitted)
-async def rerun(hub: TheHub, asker: Asker, number: Number) -> Response:
+async def rerun(hub: TheHub, asker: Asker, number: Number, key: Key = "") -> Response:
     """Submit the same once more."""
-    return answer(await hub.work.rerun(asker, number), 201)
+    return answer(await hub.work.rerun(asker, number, key), 201)
 
 
 @router.get("/tasks/{number}/explain", response_model=dict[str, str])

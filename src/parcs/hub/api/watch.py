@@ -14,7 +14,7 @@ from prometheus_client.core import GaugeMetricFamily
 
 from parcs.contract import tasks as contract
 from parcs.hub.api.gate import Looker, TheHub
-from parcs.hub.api.tasks import event
+from parcs.hub.api.tasks import answer, event
 from parcs.hub.state import Hub
 from parcs.hub.store import executors
 from parcs.version import VERSION
@@ -54,6 +54,12 @@ async def _events(hub: Hub) -> AsyncIterator[str]:
 async def health() -> dict[str, str]:
     """The process answers."""
     return {"status": "ok", "version": VERSION}
+
+
+@router.get(f"{contract.API}/hubs", response_model=list[contract.HubSeen])
+async def hubs(hub: TheHub, _: Looker) -> Response:
+    """Every hub of the same database, and when it was seen last."""
+    return answer(await hub.hubs.list_all())
 
 
 @router.get("/readyz")

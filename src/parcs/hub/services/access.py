@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from parcs import errors
 from parcs.contract import tasks as contract
+from parcs.hub.services.once import Key, once
 from parcs.hub.store import people
 from parcs.hub.store.database import Database
 from parcs.hub.store.people import Bearer
@@ -47,6 +48,7 @@ _KNOWN_S: Final = 2.0
 _PREFIX: Final = "parcs_"
 _NAME: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-@")
 _PASSWORD: Final = 8
+_SECRET: Final = 32
 _LINK_S: Final = 3600.0
 
 
@@ -80,7 +82,6 @@ class Access:
         self._known: dict[str, tuple[Bearer, float]] = {}
         self._used: dict[int, float] = {}
         self._passwords = argon2.PasswordHasher()
-        self._links: dict[str, tuple[str, float]] = {}
 
     async def bearer(self, secret: str) -> Bearer:
         """Who shows this token.
@@ -115,7 +116,8 @@ class Access:
         def work(connection: sa.Connection) -> bool:
             if people.users(connection):
                 return False
-            people.add_user(connection, "admin", "admin", None, self._clock())
+            if not people.add_user(connection, "admin", "admin", None, self._clock()):
+                return False  # another hub is just doing the same
             people.add_token(connection, hashed(secret), "this machine", "api", "admin", self._clock(), None)
             return True
 
@@ -134,10 +136,23 @@ class Access:
         )
         return secret
 
+    def take_now(self, secret: str, name: str, kind: str) -> None:
+        """A token of the admin that was made elsewhere: kept if it is not known.
+
+        Raises:
+            SettingsError: it is too short to be one.
+        """
+        if len(secret) < _SECRET:
+            raise errors.SettingsError(f"the token for {name} has less than {_SECRET} characters")
+
+        self._database.run_now(
+            lambda c: people.take_token(c, hashed(secret), name, kind, "admin", self._clock())
+        )
+
     async def add_token(
-        self, bearer: Bearer, owner: str, name: str, kind: str, lasts_s: float | None
+        self, bearer: Bearer, owner: str, name: str, kind: str, lasts_s: float | None, key: str = ""
     ) -> contract.NewToken:
-        """Make a token. Its secret is told this one time.
+        """Make a token. Its secret is told this one time; asked with the same key again, it has another secret.
 
         Raises:
             InvalidRequestError, NotFoundError, NotAllowedError: it cannot be.
@@ -150,9 +165,12 @@ class Access:
             raise errors.InvalidRequestError("is empty, too long or cannot be printed", "name")
         if lasts_s is not None and not 0 < lasts_s < 1e10:
             raise errors.InvalidRequestError("is no sensible time", "lasts_s")
-        return await self._new_token(owner, name, kind, lasts_s)
+        named = Key.of(bearer.user, key, [owner, name, kind, lasts_s])
+        return await self._new_token(owner, name, kind, lasts_s, named)
 
-    async def _new_token(self, owner: str, name: str, kind: str, lasts_s: float | None) -> contract.NewToken:
+    async def _new_token(
+        self, owner: str, name: str, kind: str, lasts_s: float | None, key: Key | None = None
+    ) -> contract.NewToken:
         secret, now = _secret(), self._clock()
         expires = None if lasts_s is None else now + lasts_s
 
@@ -161,7 +179,10 @@ class Access:
                 raise errors.NotFoundError(f"there is no user {owner!r}")
             return people.add_token(connection, hashed(secret), name, kind, owner, now, expires)
 
-        return contract.NewToken(await self._database.write(work), secret)
+        token, is_first = await once(self._database, key, work, contract.Token, self._clock)
+        if not is_first:
+            await self._database.write(lambda c: people.renew_token(c, token.id, hashed(secret)))
+        return contract.NewToken(token, secret)
 
     async def tokens(self, bearer: Bearer) -> list[contract.Token]:
         """Everybody's for an admin, one's own for others."""
@@ -179,7 +200,9 @@ class Access:
             raise errors.NotFoundError(f"there is no token {number} of yours")
         self._known = {key: known for key, known in self._known.items() if known[0].token != number}
 
-    async def add_user(self, name: str, role: str, password: str | None) -> contract.User:
+    async def add_user(
+        self, bearer: Bearer, name: str, role: str, password: str | None, key: str = ""
+    ) -> contract.User:
         """Add somebody.
 
         Raises:
@@ -189,9 +212,15 @@ class Access:
             raise errors.InvalidRequestError("has 1 to 64 letters, digits, or ._-@", "name")
         _check_role(role)
         kept = None if password is None else self._hash(password)
-        if not await self._database.write(lambda c: people.add_user(c, name, role, kept, self._clock())):
-            raise errors.ConflictError(f"there is a user {name!r} already")
-        return contract.User(name, role, self._clock(), False)
+        now = self._clock()
+
+        def work(connection: sa.Connection) -> contract.User:
+            if not people.add_user(connection, name, role, kept, now):
+                raise errors.ConflictError(f"there is a user {name!r} already")
+            return contract.User(name, role, now, False)
+
+        named = Key.of(bearer.user, key, [name, role])
+        return (await once(self._database, named, work, contract.User, self._clock))[0]
 
     async def change_user(
         self, name: str, *, role: str | None = None, password: str | None = None, disabled: bool | None = None
@@ -230,8 +259,10 @@ class Access:
 
     def link(self, user: str) -> str:
         """A word that lets somebody log in once, within the hour."""
-        word = secrets.token_urlsafe(24)
-        self._links[hashed(word)] = (user, time.monotonic() + _LINK_S)
+        word, now = secrets.token_urlsafe(24), self._clock()
+        self._database.run_now(
+            lambda c: people.add_token(c, hashed(word), "login link", people.LINK, user, now, now + _LINK_S)
+        )
         return word
 
     async def log_in_by_link(self, word: str, lasts_s: float) -> contract.NewToken:
@@ -240,8 +271,8 @@ class Access:
         Raises:
             NotLoggedInError: it was used, is too old, or never was.
         """
-        user, until = self._links.pop(hashed(word), ("", 0.0))
-        if not user or until < time.monotonic():
+        user = await self._database.write(lambda c: people.use_link(c, hashed(word), self._clock()))
+        if user is None:
             raise errors.NotLoggedInError("this link was used, or is too old; parcs up prints a new one")
         return await self._new_token(user, "login by link", "session", lasts_s)
 

@@ -6,7 +6,7 @@ Who comes late asks for the state first.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -43,13 +43,23 @@ class Watcher:
 
 
 class Changes:
-    """Hands news to all who watch."""
+    """Hands news to all who watch.
+
+    Attributes:
+        outlet: is told as well what has happened here; for other hubs.
+    """
 
     def __init__(self) -> None:
         self._watchers: set[Watcher] = set()
+        self.outlet: Callable[[Sequence[News]], None] = lambda _: None
 
-    def publish(self, news: Iterable[News]) -> None:
-        """Tell everybody."""
+    def publish(self, news: Sequence[News]) -> None:
+        """Something has happened here: tell everybody."""
+        self.outlet(news)
+        self.pass_on(news)
+
+    def pass_on(self, news: Sequence[News]) -> None:
+        """Something has happened, here or at another hub: tell who watches here."""
         if self._watchers:
             for each in news:
                 for watcher in self._watchers:

@@ -8,6 +8,7 @@ executors.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
@@ -34,6 +35,8 @@ logger = logging.getLogger("parcs.hub")
 _NET_S: Final = 1.0
 """How often to look, whatever the news: another hub's work, and news that were missed."""
 _BEAT_S: Final = 0.5
+_LATE_S: Final = 3.0
+"""A look for silent executors, due each second, that comes so late: something stood still."""
 _MOST: Final = 1000
 """Tasks that an executor is given at once."""
 _TOLD: Final = 4000
@@ -85,6 +88,7 @@ class Dispatch:
         self._specs: dict[int, wire.Spec] = {}
         self._is_wanted = asyncio.Event()
         self._beats: dict[str, Beat] = {}
+        self._steady_since = self._looked = time.monotonic()
 
     def sessions(self) -> int:
         """How many executors are connected here."""
@@ -105,7 +109,7 @@ class Dispatch:
 
     def publish(self, changed: Sequence[Change]) -> None:
         """Tell who watches, and go on with what follows from it."""
-        self._changes.publish(News("task", c.task, c.state) for c in changed)
+        self._changes.publish([News("task", c.task, c.state) for c in changed])
         if any(c.state == "queued" for c in changed):
             self.wake()
 
@@ -215,7 +219,7 @@ class Dispatch:
             return
         if is_net:
             await self._learn_demands()
-            if not await self._database.read(lambda c: specs.waiting_demands(c, list(self._demands))):
+            if not await self._database.glance(lambda c: specs.waiting_demands(c, list(self._demands))):
                 return
         reserved = self.reserve(_MOST)
         given: Given = []
@@ -275,12 +279,12 @@ class Dispatch:
         session.told |= specs.keys()
         leases = [wire.Lease(each.id, each.attempt, each.spec, each.parameters) for each in leased]
         session.send(wire.Leases(leases, specs))
-        self._changes.publish(News("task", each.id, each.state) for each in leased)
+        self._changes.publish([News("task", each.id, each.state) for each in leased])
 
     async def _specs_of(self, numbers: set[int]) -> dict[int, wire.Spec]:
         found = {number: self._specs[number] for number in numbers & self._specs.keys()}
         if missing := numbers - found.keys():
-            bodies = await self._database.read(lambda c: specs.spec_bodies(c, missing))
+            bodies = await self._database.glance(lambda c: specs.spec_bodies(c, missing))
             found |= {number: _decode_spec(body) for number, body in bodies.items()}
             if len(self._specs) > _TOLD:
                 self._specs.clear()
@@ -296,7 +300,7 @@ class Dispatch:
         return [number for number, does in session.fits.items() if does]
 
     async def _learn_demands(self) -> None:
-        bodies = await self._database.read(specs.demand_bodies)
+        bodies = await self._database.glance(specs.demand_bodies)
         for number in bodies.keys() - self._demands.keys():
             self._demands[number] = checks.demand_from_json(bodies[number])
             self.numbers[bodies[number]] = number
@@ -304,7 +308,7 @@ class Dispatch:
     async def push_cancels(self) -> None:
         """Tell this hub's executors what is to be ended."""
         if self._sessions:
-            found = await self._database.read(lambda c: leases.to_cancel(c, list(self._sessions)))
+            found = await self._database.glance(lambda c: leases.to_cancel(c, list(self._sessions)))
             for executor, keys in found.items():
                 if (session := self._sessions.get(executor)) is not None:
                     session.send(wire.Cancel(keys))
@@ -343,7 +347,7 @@ class Dispatch:
             states = {e.id: e.state for e in executors.list_all(connection)}
             return states, {n for n in numbers if not people.is_valid_token(connection, n, now)}
 
-        states, revoked = await self._database.read(work)
+        states, revoked = await self._database.glance(work)
         for session in known:
             state = states.get(session.id, "gone")
             if state == "gone" or session.token in revoked:
@@ -352,19 +356,41 @@ class Dispatch:
                 session.state = state
                 self.wake()
 
+    def doubt(self) -> None:
+        """Leases say nothing for a while: who is alive may have been unable to renew them."""
+        self._steady_since = time.monotonic()
+
     async def reap(self) -> None:
-        """Executors that went silent: their tasks are for others."""
+        """Executors that went silent: their tasks are for others.
+
+        An executor is silent too while the database is away, or this hub stands still. So nobody is taken for
+        dead who could not have renewed its lease: the looks of the last lease must all have been on time.
+        """
         now = self._clock()
+        if time.monotonic() - self._looked > _LATE_S:
+            self.doubt()
+        is_steady = time.monotonic() - self._steady_since > self._settings.lease_s
 
         def work(connection: sa.Connection) -> tuple[list[str], list[Change]]:
-            gone = executors.expired(connection, now)
+            gone = executors.expired(connection, now, self._settings.lease_s) if is_steady else []
             changed: list[Change] = []
             for executor in gone:
                 changed += leases.lose(connection, executor, None, now)
             return gone, changed
 
         gone, changed = await self._database.write(work)
+        self._looked = time.monotonic()
         for executor in gone:
             logger.warning("executor %s went silent; its tasks are queued again", executor)
         self.publish(changed)
-        self._changes.publish(News("executor", executor, "gone") for executor in gone)
+        self._changes.publish([News("executor", executor, "gone") for executor in gone])
+
+    async def on_heard(self, news: Sequence[News]) -> None:
+        """What has happened at another hub, and matters to the executors of this one."""
+        if any(each.state == "queued" for each in news):
+            self.wake()
+        with contextlib.suppress(errors.DatabaseUnavailableError):  # each second it looks anyway
+            if any(each.state == "cancelling" for each in news):
+                await self.push_cancels()
+            if any(each.kind == "executor" and each.id in self._sessions for each in news):
+                await self.look_at_states()

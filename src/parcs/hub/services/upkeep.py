@@ -16,7 +16,7 @@ from parcs import errors
 from parcs.hub.services.access import Access
 from parcs.hub.services.dispatch import Dispatch
 from parcs.hub.settings import HubSettings
-from parcs.hub.store import executors, people, tasks
+from parcs.hub.store import executors, hubs, people, tasks
 from parcs.hub.store.database import Database
 
 logger = logging.getLogger("parcs.hub")
@@ -64,7 +64,9 @@ class Upkeep:
 
         def rest(connection: sa.Connection) -> None:
             people.forget_answers(connection, now - _DAY_S)
+            people.forget_tokens(connection, now - _DAY_S)
             executors.forget(connection, now - _DAY_S)
+            hubs.forget(connection, now - _DAY_S)
             if was_any:
                 tasks.forget_unused(connection, now - _DAY_S)
 

@@ -72,6 +72,7 @@ class Work:
             raise errors.TooMuchError(
                 f"{count} tasks at once; at most {self._settings.tasks_at_once} can be submitted together"
             )
+
         def prepare() -> tuple[Plan, Key | None]:
             return Plan(requests), Key.of(bearer.user, key, requests)
 
@@ -326,7 +327,7 @@ class Work:
             access.demand(bearer, Action.CHANGE_ALL)
         return task
 
-    async def rerun(self, bearer: Bearer, number: int) -> contract.Submitted:
+    async def rerun(self, bearer: Bearer, number: int, key: str = "") -> contract.Submitted:
         """Submit the same once more, as a task of its own.
 
         Raises:
@@ -334,7 +335,7 @@ class Work:
         """
         access.demand(bearer, Action.SUBMIT)
         detail = await self.detail(number)
-        return await self.submit(bearer, [detail.request])
+        return await self.submit(bearer, [detail.request], key)
 
     async def output(self, number: int, name: str, attempt: int, start: int, most: int) -> bytes:
         """A part of a stream or a kept file; attempt 0 is the last.

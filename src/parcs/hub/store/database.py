@@ -3,11 +3,16 @@
 On SQLite one thread writes. What has been asked of it meanwhile goes into one commit, each function in a
 savepoint of its own, so that one that fails takes no other with it. Nobody has an answer before that commit. On
 PostgreSQL each function has a connection and a commit of its own.
+
+Where the database has several servers, an isolated primary answers questions as if nothing had happened. So a
+read too ends with a commit that the synchronous standby has to confirm: what was read was true then.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import logging
 import queue
 import sqlite3
@@ -15,11 +20,14 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import sqlalchemy as sa
 
 from parcs import errors
+
+if TYPE_CHECKING:
+    from parcs.hub.store.servers import Servers, Watch
 
 logger = logging.getLogger("parcs.hub")
 
@@ -28,6 +36,8 @@ Work = Callable[[sa.Connection], T]
 
 _READERS: Final = 4
 _CONNECTIONS: Final = 12
+_LOOK_S: Final = 0.5
+_CONNECT_S: Final = 5.0
 _TOGETHER: Final = 512
 _BUSY_S: Final = 30.0
 _TRIES: Final = 4
@@ -38,19 +48,36 @@ class Database:
     """A hub's database.
 
     Args:
-        url: as SQLAlchemy has it: ``sqlite:///file`` or ``postgresql+psycopg://user@host/name``.
+        url: ``sqlite:///file``, or a PostgreSQL's DSN, with several hosts if it has several servers.
     """
 
     def __init__(self, url: str) -> None:
-        self.url = sa.make_url(url)
-        self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self.engine = _sqlite(self.url) if self.is_sqlite else _postgresql(self.url)
+        self.is_sqlite = url.startswith("sqlite:")
+        self.servers: Servers | None = None
+        self._watch: Watch | None = None
+        if self.is_sqlite:
+            self.engine = _sqlite(url)
+        else:
+            from parcs.hub.store import servers
+
+            self.servers, self._watch = servers.Servers(url), servers.Watch()
+            self.engine = servers.engine(self.servers, self._watch)
         readers = _READERS if self.is_sqlite else _CONNECTIONS
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="parcs-db")
         self._writer = _Writer(self.engine) if self.is_sqlite else None
 
     async def read(self, work: Work[T]) -> T:
-        """Run what changes nothing.
+        """Run what changes nothing. What it found was so after this was called.
+
+        Raises:
+            DatabaseUnavailableError: the database does not answer.
+        """
+        is_confirmed = self.servers is not None and self.servers.are_several
+        run = functools.partial(self._run, work, end=_confirm if is_confirmed else None)
+        return await asyncio.wrap_future(self._readers.submit(run))
+
+    async def glance(self, work: Work[T]) -> T:
+        """As `read`, but what it finds may have been so some seconds ago: for what looks again anyway.
 
         Raises:
             DatabaseUnavailableError: the database does not answer.
@@ -73,6 +100,13 @@ class Database:
         """Run a transaction in this thread: before the hub serves anybody."""
         return self._run(work, is_writing=True)
 
+    async def serve(self) -> None:
+        """End what is stuck, for ever."""
+        while self._watch is not None:
+            await asyncio.sleep(_LOOK_S)
+            if stuck := self._watch.look():
+                logger.warning("the database did not answer %d questions; another server is asked", stuck)
+
     def close(self) -> None:
         """Finish what was asked for, and let the database go."""
         if self._writer is not None:
@@ -80,22 +114,105 @@ class Database:
         self._readers.shutdown()
         self.engine.dispose()
 
-    def _run(self, work: Work[T], is_writing: bool = False) -> T:
+    def _run(self, work: Work[T], is_writing: bool = False, end: Work[None] | None = None) -> T:
+        until = time.monotonic() + _CONNECT_S
         for left in reversed(range(_TRIES)):
             try:
-                options = self.engine.connect().execution_options(is_writing=is_writing)
-                with options as connection, connection.begin():
-                    return work(connection)
+                with self._connect(until).execution_options(is_writing=is_writing) as connection:
+                    if self._watch is None:
+                        with connection.begin():
+                            return work(connection)
+                    return self._watched(connection, self._watch, work, end)
             except sa.exc.OperationalError as error:
                 if not left or not _is_conflict(error):
                     raise translated(error) from error
                 time.sleep(_PAUSE_S / (left + 1))
+            except _NotBegunError as error:
+                if not left:
+                    raise translated(error.reason) from error
             except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
                 meaning = translated(error)
                 if meaning is error:
                     raise
                 raise meaning from error
         raise AssertionError("unreachable")
+
+    def _connect(self, until: float) -> sa.Connection:
+        """A connection; where servers change places there is none for a while."""
+        while True:
+            try:
+                return self.engine.connect()
+            except sa.exc.OperationalError:
+                if self.is_sqlite or time.monotonic() > until:
+                    raise
+                time.sleep(_PAUSE_S)
+
+    def _watched(self, connection: sa.Connection, watch: Watch, work: Work[T], end: Work[None] | None) -> T:
+        """One transaction on a PostgreSQL.
+
+        Raises:
+            _NotBegunError: the connection is broken, and nothing was committed: it can be done again.
+            DatabaseUnavailableError: whether it was committed is not known.
+        """
+        from parcs.hub.store import servers
+
+        transaction = connection.begin()
+        raw = servers.raw(connection)
+        try:
+            try:
+                answer = work(connection)
+                if end is not None:
+                    end(connection)
+            except BaseException as error:
+                watch.begin(raw)
+                with contextlib.suppress(sa.exc.DBAPIError):
+                    transaction.rollback()
+                if isinstance(error, sa.exc.DBAPIError) and (
+                    error.connection_invalidated or _is_standby(error)
+                ):
+                    self._renew(raw.number)
+                    raise _NotBegunError(error) from error
+                raise
+            raw.warning = ""
+            watch.begin(raw)
+            try:
+                transaction.commit()
+            except sa.exc.DBAPIError as error:
+                self._renew(raw.number)
+                raise errors.DatabaseUnavailableError(
+                    f"whether the database has taken it is not known: {_first_line(error)}"
+                ) from error
+        finally:
+            watch.end(raw)
+        if (
+            raw.warning
+        ):  # PostgreSQL calls it success, and may forget it: the wait for the standby was cancelled
+            self._renew(raw.number)
+            raise errors.DatabaseUnavailableError(f"the database did not keep it safely: {raw.warning}")
+        return answer
+
+    def _renew(self, number: int) -> None:
+        """A server has failed: connections to it are of no use to anybody, and another is asked first."""
+        if self.servers is not None and self.servers.avoid(number):
+            self.engine.dispose()
+
+
+class _NotBegunError(Exception):
+    """A transaction that cannot have been committed has failed with its connection."""
+
+    def __init__(self, reason: sa.exc.DBAPIError) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
+def _is_standby(error: sa.exc.DBAPIError) -> bool:
+    """It takes no writes: it was the primary when the connection was made."""
+    return getattr(error.orig, "sqlstate", "") == "25006"
+
+
+def _confirm(connection: sa.Connection) -> None:
+    """Have the commit of a transaction that has read wait for the standby, as one that has written does."""
+    connection.exec_driver_sql("SELECT pg_logical_emit_message(true, 'parcs', '')")
 
 
 class _Writer:
@@ -174,8 +291,11 @@ def translated(error: BaseException) -> BaseException:
     """What a database's error means to others: the one gate for them. A mistake of ours stays what it is."""
     if not isinstance(error, _UNAVAILABLE):
         return error
-    first = str(getattr(error, "orig", None) or error).splitlines()[0]
-    return errors.DatabaseUnavailableError(f"the hub's database does not do it: {first}")
+    return errors.DatabaseUnavailableError(f"the hub's database does not do it: {_first_line(error)}")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__])[0]
 
 
 def _is_conflict(error: sa.exc.OperationalError) -> bool:
@@ -185,7 +305,7 @@ def _is_conflict(error: sa.exc.OperationalError) -> bool:
     )
 
 
-def _sqlite(url: sa.URL) -> sa.Engine:
+def _sqlite(url: str) -> sa.Engine:
     engine = sa.create_engine(url, connect_args={"timeout": _BUSY_S, "check_same_thread": False})
 
     @sa.event.listens_for(engine, "connect")
@@ -206,13 +326,3 @@ def _sqlite(url: sa.URL) -> sa.Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
 
     return engine
-
-
-def _postgresql(url: sa.URL) -> sa.Engine:
-    return sa.create_engine(
-        url,
-        pool_size=_CONNECTIONS,
-        max_overflow=0,
-        pool_pre_ping=True,
-        connect_args={"connect_timeout": 5, "options": "-c lock_timeout=10000 -c statement_timeout=60000"},
-    )

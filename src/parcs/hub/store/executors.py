@@ -71,9 +71,13 @@ def leave(connection: sa.Connection, id_: str) -> None:
     connection.execute(sa.update(_e).where(_e.c.id == id_).values(state="gone", lease_until=0.0, busy=0))
 
 
-def expired(connection: sa.Connection, now: float) -> list[str]:
-    """Executors whose lease has run out: from now on they are gone."""
-    question = sa.select(_e.c.id).where(_e.c.lease_until < now, _e.c.state.in_(LIVE))
+def expired(connection: sa.Connection, now: float, lease_s: float) -> list[str]:
+    """Executors whose lease has run out, or is longer than any: from now on they are gone.
+
+    One that lasts too long was written by a clock that has been set back since.
+    """
+    is_over = sa.or_(_e.c.lease_until < now, _e.c.lease_until > now + 2 * lease_s)
+    question = sa.select(_e.c.id).where(is_over, _e.c.state.in_(LIVE))
     if connection.dialect.name == "postgresql":
         question = question.with_for_update(skip_locked=True)
     found = list(connection.scalars(question))

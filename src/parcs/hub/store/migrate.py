@@ -20,6 +20,8 @@ def upgrade(engine: sa.Engine) -> None:
     config.set_main_option("script_location", str(_FOLDER))
     with engine.connect().execution_options(is_writing=True) as connection, connection.begin():
         if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("SET LOCAL lock_timeout = '60s'")
+            connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
         config.attributes["connection"] = connection
         alembic.command.upgrade(config, "head")

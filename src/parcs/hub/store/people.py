@@ -12,6 +12,9 @@ from parcs.hub.store import schema, statements
 _u: Final = schema.users
 _k: Final = schema.tokens
 
+LINK: Final = "link"
+"""The kind of a token that is good for one login, and nothing else."""
+
 
 class Bearer(NamedTuple):
     """Whose token it is."""
@@ -24,12 +27,8 @@ class Bearer(NamedTuple):
 
 def add_user(connection: sa.Connection, name: str, role: str, password: str | None, now: float) -> bool:
     """Add somebody; False if the name is taken."""
-    if connection.scalar(sa.select(_u.c.name).where(_u.c.name == name)) is not None:
-        return False
-    connection.execute(
-        sa.insert(_u).values(name=name, role=role, password=password, created=now, disabled=False)
-    )
-    return True
+    row = {"name": name, "role": role, "password": password, "created": now, "disabled": False}
+    return statements.insert_new(connection, _u, row)
 
 
 def users(connection: sa.Connection) -> list[contract.User]:
@@ -86,6 +85,7 @@ def bearer(connection: sa.Connection, hashed: str, now: float) -> Bearer | None:
         .join_from(_k, _u, _u.c.name == _k.c.user)
         .where(
             _k.c.hash == hashed,
+            _k.c.kind != LINK,
             sa.not_(_k.c.revoked),
             sa.not_(_u.c.disabled),
             sa.or_(_k.c.expires.is_(None), _k.c.expires > now),
@@ -93,6 +93,12 @@ def bearer(connection: sa.Connection, hashed: str, now: float) -> Bearer | None:
     )
     row = connection.execute(question).one_or_none()
     return None if row is None else Bearer(*row)
+
+
+def take_token(connection: sa.Connection, hashed: str, name: str, kind: str, owner: str, now: float) -> None:
+    """Keep the hash of a token that was made elsewhere, if it is not there: another hub may do the same."""
+    row = {"hash": hashed, "name": name, "kind": kind, "user": owner, "created": now, "revoked": False}
+    statements.insert_new(connection, _k, row)
 
 
 def touch(connection: sa.Connection, numbers: dict[int, float]) -> None:
@@ -103,7 +109,7 @@ def touch(connection: sa.Connection, numbers: dict[int, float]) -> None:
 
 def tokens(connection: sa.Connection, owner: str | None) -> list[contract.Token]:
     """Somebody's tokens, or everybody's."""
-    question = sa.select(_k).order_by(_k.c.id)
+    question = sa.select(_k).where(_k.c.kind != LINK).order_by(_k.c.id)
     if owner is not None:
         question = question.where(_k.c.user == owner)
     return [
@@ -118,6 +124,24 @@ def revoke(connection: sa.Connection, number: int, owner: str | None) -> bool:
     if owner is not None:
         question = question.where(_k.c.user == owner)
     return bool(connection.execute(question.values(revoked=True)).rowcount)
+
+
+def renew_token(connection: sa.Connection, number: int, hashed: str) -> None:
+    """Another secret for a token: the one before is good for nothing."""
+    connection.execute(sa.update(_k).where(_k.c.id == number).values(hash=hashed))
+
+
+def use_link(connection: sa.Connection, hashed: str, now: float) -> str | None:
+    """Whom a one-time link lets in: now, and never again."""
+    is_good = sa.and_(_k.c.hash == hashed, _k.c.kind == LINK, sa.not_(_k.c.revoked), _k.c.expires > now)
+    used = sa.update(_k).where(is_good).values(revoked=True).returning(_k.c.user)
+    return connection.execute(used).scalar_one_or_none()
+
+
+def forget_tokens(connection: sa.Connection, before: float) -> None:
+    """Delete what once let somebody into a page, and does no more."""
+    is_old = sa.or_(_k.c.expires < before, sa.and_(_k.c.revoked, _k.c.created < before))
+    connection.execute(sa.delete(_k).where(_k.c.kind.in_([LINK, "session"]), is_old))
 
 
 def is_valid_token(connection: sa.Connection, number: int, now: float) -> bool:
@@ -139,7 +163,7 @@ def recall(connection: sa.Connection, owner: str, key: str) -> tuple[str, str] |
 def remember(connection: sa.Connection, owner: str, key: str, request: str, answer: str, now: float) -> bool:
     """Keep an answer for whoever asks the same again; False if there is one for this key."""
     row = {"user": owner, "key": key, "request": request, "answer": answer, "created": now}
-    return bool(connection.execute(statements.insert_new(connection, schema.idempotency).values(row)).rowcount)
+    return statements.insert_new(connection, schema.idempotency, row)
 
 
 def forget_answers(connection: sa.Connection, before: float) -> None:

@@ -1,6 +1,6 @@
 """The tables. What migrations make of an empty database is the same: a test compares the two.
 
-Times are seconds since 1970, as the hub's clock has them. A column called ``body`` is JSON.
+Times are seconds since 1970, as `store.clock` has them. A column called ``body`` is JSON.
 """
 
 from __future__ import annotations
@@ -197,6 +197,16 @@ executors: Final = sa.Table(
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("token", Number),
     sa.Column("lease_until", sa.Double, nullable=False),
+    sa.Column("last_seen", sa.Double, nullable=False),
+)
+
+hubs: Final = sa.Table(
+    "hubs",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("address", sa.Text, nullable=False),
+    sa.Column("version", sa.Text, nullable=False),
+    sa.Column("started", sa.Double, nullable=False),
     sa.Column("last_seen", sa.Double, nullable=False),
 )
 

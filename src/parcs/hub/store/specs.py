@@ -50,7 +50,7 @@ def demand_id(connection: sa.Connection, body: str) -> int:
     question = sa.select(table.c.id).where(table.c.body == body)
     found = connection.scalar(question)
     if found is None:
-        connection.execute(statements.insert_new(connection, table).values(body=body))
+        statements.insert_new(connection, table, {"body": body})
         found = connection.scalar(question)
     return int(found)  # type: ignore[arg-type]  # it is there now
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
@@ -13,6 +13,10 @@ from parcs.hub.store import schema
 _t: Final = schema.tasks
 ROWS: Final = 500
 """How many rows one statement is about; databases limit how many values a statement may have."""
+
+
+_INSERTED: Final = 10_000
+"""How many rows are inserted at once: a statement that takes seconds is taken for stuck."""
 
 
 class Change(NamedTuple):
@@ -26,17 +30,24 @@ def insert(
     connection: sa.Connection, table: sa.Table, columns: Sequence[str], rows: list[tuple[Any, ...]]
 ) -> None:
     """Insert rows by the driver itself: of a hundred thousand, most of the time would be SQLAlchemy's."""
-    if rows:
-        quoted = connection.dialect.identifier_preparer.quote
-        place = "?" if connection.dialect.paramstyle == "qmark" else "%s"
-        names, places = ", ".join(map(quoted, columns)), ", ".join([place] * len(columns))
-        connection.exec_driver_sql(f"INSERT INTO {quoted(table.name)} ({names}) VALUES ({places})", rows)  # noqa: S608  # our own names
+    quoted = connection.dialect.identifier_preparer.quote
+    place = "?" if connection.dialect.paramstyle == "qmark" else "%s"
+    names, places = ", ".join(map(quoted, columns)), ", ".join([place] * len(columns))
+    statement = f"INSERT INTO {quoted(table.name)} ({names}) VALUES ({places})"  # noqa: S608  # our own names
+    for i in range(0, len(rows), _INSERTED):
+        connection.exec_driver_sql(statement, rows[i : i + _INSERTED])
 
 
-def insert_new(connection: sa.Connection, table: sa.Table) -> Any:
-    """An INSERT that leaves a row with the same key as it is; waits for whoever else just inserts one."""
+def insert_new(connection: sa.Connection, table: sa.Table, row: Mapping[str, Any]) -> bool:
+    """Insert a row, or leave one with the same key as it is; waits for whoever else just inserts one.
+
+    Returns:
+        Whether it is new. The row that comes back says so: SQLAlchemy's count of an INSERT does not on PostgreSQL.
+    """
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    return insert(table).on_conflict_do_nothing()
+    key = next(iter(table.primary_key.columns))
+    statement = insert(table).values(row).on_conflict_do_nothing().returning(key)
+    return connection.execute(statement).first() is not None
 
 
 def locked(connection: sa.Connection, question: sa.Select[Any], *, skip: bool = False) -> sa.Select[Any]:

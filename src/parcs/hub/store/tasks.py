@@ -83,12 +83,16 @@ def _json(pairs: Mapping[str, str]) -> str | None:
 def _next_ids(connection: sa.Connection, count: int) -> int:
     """Numbers that nobody else gets: the first of ``count``."""
     if connection.dialect.name == "postgresql":
-        # One advisory lock for the while: the numbers of a submission follow one another.
-        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7001)")
+        # The numbers of a submission follow one another. A step of the sequence is for all to see at once, so the
+        # lock is not kept until the commit, which may wait for a standby.
         last = connection.scalar(
-            sa.text("SELECT setval('tasks_id_seq', nextval('tasks_id_seq') + :n)"), {"n": count - 1}
+            sa.text(
+                "SELECT last FROM (SELECT pg_advisory_lock(7001), "
+                "setval('tasks_id_seq', nextval('tasks_id_seq') + :n) AS last, pg_advisory_unlock(7001)) AS step"
+            ),
+            {"n": count - 1},
         )
-        return int(last) - count + 1
+        return int(last or 0) - count + 1
     last = connection.scalar(sa.text("SELECT seq FROM sqlite_sequence WHERE name = 'tasks'"))
     return int(last or 0) + 1
 
