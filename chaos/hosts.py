@@ -94,7 +94,8 @@ class Host:
         database.configure(self.name, self.address, self.disk, self._addresses)
         members = {f"node{i}": address for i, address in enumerate(self._addresses, 1)}
         hubs = ",".join(f"http://{address}:7000" for address in self._addresses)
-        plain = {"PATH": os.environ["PATH"], "HOME": str(self.disk / "home"), "LANG": "C.UTF-8"}
+        kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+        plain = {**kept, "HOME": str(self.disk / "home"), "LANG": "C.UTF-8"}
         skewed = {
             "LD_PRELOAD": str(self.clock.with_name("skew.so")),
             "SKEW_FILE": str(self.clock),
@@ -168,6 +169,11 @@ class Host:
         with self.clock.open("r+b") as file:
             file.write(struct.pack("d", offset_s))
 
+    def database(self) -> list[int]:
+        """Every process of Patroni and of PostgreSQL: those of their user."""
+        here = system.processes_of(Path(f"/run/netns/{self.namespace}"), "net")
+        return [pid for pid in here if _user_of(pid) == database.USER]
+
     def postmaster(self) -> int | None:
         """PostgreSQL's first process."""
         try:
@@ -188,6 +194,13 @@ class Host:
         """End it and delete what belongs to it."""
         self.die()
         system.run("umount", "--lazy", str(self.disk), is_checked=False)
+
+
+def _user_of(pid: int) -> int:
+    try:
+        return os.stat(f"/proc/{pid}").st_uid
+    except OSError:
+        return -1
 
 
 def sweep() -> None:
@@ -284,8 +297,6 @@ class Hosts:
             host.heal()
             host.empty()
             host.set_clock(0)
-            for program in host.programs.values():
-                program.send(signal.SIGCONT)
             host.start()
 
     def down(self) -> None:

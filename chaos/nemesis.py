@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from chaos.history import Event, History
@@ -107,23 +107,27 @@ class Nemesis:
         return f"{host.name} {way}" + (f" from {other.name}" if other else "")
 
     def _do_pause_hub(self, host: Host) -> str:
-        return self._pause(host, "hub", 25)
+        return self._pause(host, "hub", host.programs["hub"].family(), 25)
 
     def _do_pause_executor(self, host: Host) -> str:
-        return self._pause(host, "executor", 25)
+        return self._pause(host, "executor", host.programs["executor"].family(), 25)
 
     def _do_pause_database(self, host: Host) -> str:
-        return self._pause(self._hosts.primary() or host, "patroni", 30)
+        host = self._hosts.primary() or host
+        return self._pause(host, "database", host.database(), 30)
+
+    def _do_pause_patroni(self, host: Host) -> str:
+        """Its server goes on as a primary that nobody renews: another one is made beside it."""
+        host = self._hosts.primary() or host
+        return self._pause(host, "patroni", host.programs["patroni"].family(), 30)
 
     def _do_pause_etcd(self, host: Host) -> str:
-        return self._pause(host, "etcd", 15)
+        return self._pause(host, "etcd", host.programs["etcd"].family(), 15)
 
-    def _pause(self, host: Host, name: str, longest_s: float) -> str:
-        family = host.programs[name].family()
-        host.programs[name].send(signal.SIGSTOP)
+    def _pause(self, host: Host, name: str, processes: Sequence[int], longest_s: float) -> str:
+        system.end(processes, signal.SIGSTOP)
         self._hold(longest_s)
-        system.end(family, signal.SIGCONT)
-        host.programs[name].send(signal.SIGCONT)
+        system.end(processes, signal.SIGCONT)
         return f"{name} of {host.name}"
 
     def _do_fill_disk(self, host: Host) -> str:

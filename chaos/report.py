@@ -36,8 +36,9 @@ def gap(history: History, begun: float, ended: float) -> Gap:
 
 
 def after(history: History, event: Event, last: float) -> float:
-    """The longest time without an acknowledged submission from a fault on."""
-    return gap(history, event.begun, min(event.ended + _AFTER_S, last)).seconds
+    """The longest time without an acknowledged submission from a fault on, until the next fault."""
+    later = [each.begun for each in history.events if each.begun > event.begun]
+    return gap(history, event.begun, min([event.ended + _AFTER_S, last, *later])).seconds
 
 
 def text(history: History, violations: Sequence[Violation], picture: str) -> str:

@@ -234,13 +234,13 @@ class Agent:
         while not self._is_done():
             await self._is_to_send.wait()
             self._is_to_send.clear()
-            outputs, self._outputs = self._outputs, []
-            for output in outputs:
-                await connection.send(contract.encode(output))
+            await self._send_outputs(connection)
             await self._is_acked.wait()
             if self.machine.is_ahead:
                 await asyncio.sleep(_GATHER_S)  # a commit costs the hub the same, however many it is for
             results = self.machine.results()
+            # Before their results, also what came while we waited: once a task is over, nothing is added to it.
+            await self._send_outputs(connection)
             if results:
                 self._is_acked.clear()
                 self._is_to_send.set()  # what has gathered by then goes next
@@ -248,6 +248,11 @@ class Agent:
             else:
                 await connection.send(contract.encode(contract.Ready(self.machine.more())))
         await connection.close()
+
+    async def _send_outputs(self, connection: ClientConnection) -> None:
+        outputs, self._outputs = self._outputs, []
+        for output in outputs:
+            await connection.send(contract.encode(output))
 
     async def _beat(self, connection: ClientConnection) -> None:
         last = 0.0
