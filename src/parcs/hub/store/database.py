@@ -27,7 +27,7 @@ import sqlalchemy as sa
 from parcs import errors
 
 if TYPE_CHECKING:
-    from parcs.hub.store.servers import Servers, Watch
+    from parcs.hub.store.servers import Connection, Servers, Watch
 
 logger = logging.getLogger("parcs.hub")
 
@@ -170,7 +170,7 @@ class Database:
                 if isinstance(error, sa.exc.DBAPIError) and (
                     error.connection_invalidated or _is_standby(error)
                 ):
-                    self._renew(raw.number)
+                    self._leave(raw)
                     raise _NotBegunError(error) from error
                 raise
             raw.warning = ""
@@ -178,23 +178,21 @@ class Database:
             try:
                 transaction.commit()
             except sa.exc.DBAPIError as error:
-                self._renew(raw.number)
+                self._leave(raw)
                 raise errors.DatabaseUnavailableError(
                     f"whether the database has taken it is not known: {_first_line(error)}"
                 ) from error
         finally:
             watch.end(raw)
-        if (
-            raw.warning
-        ):  # PostgreSQL calls it success, and may forget it: the wait for the standby was cancelled
-            self._renew(raw.number)
+        if raw.warning:
+            # The wait for the standby was cancelled: PostgreSQL calls it success, and may forget it.
+            self._leave(raw)
             raise errors.DatabaseUnavailableError(f"the database did not keep it safely: {raw.warning}")
         return answer
 
-    def _renew(self, number: int) -> None:
-        """A server has failed: connections to it are of no use to anybody, and another is asked first."""
-        if self.servers is not None and self.servers.avoid(number):
-            self.engine.dispose()
+    def _leave(self, raw: Connection) -> None:
+        if self.servers is not None:
+            self.servers.avoid(raw)
 
 
 class _NotBegunError(Exception):

@@ -35,10 +35,10 @@ _SESSION: Final = {
 
 
 class Connection(psycopg.Connection[Any]):
-    """A connection that keeps what the server warned of, and which of the servers it is."""
+    """A connection that keeps what the server warned of, and how often the server had changed when it was made."""
 
     warning = ""
-    number = 0
+    generation = 0
 
     def note(self, said: psycopg.errors.Diagnostic) -> None:
         """The server has sent a notice."""
@@ -67,6 +67,8 @@ class Servers:
         ]
         self._session: dict[str, Any] = {**_SESSION, **given}
         self._first = 0
+        self.generation = 0
+        """Connections of an earlier one are to be used no more."""
 
     @property
     def are_several(self) -> bool:
@@ -79,6 +81,7 @@ class Servers:
         Raises:
             OperationalError: psycopg's; none of them does.
         """
+        generation = self.generation
         for number, words in self._in_order():
             try:
                 connection = Connection.connect(**words)
@@ -86,7 +89,7 @@ class Servers:
                 last = error
                 continue
             connection.add_notice_handler(connection.note)
-            self._first = connection.number = number
+            connection.generation, self._first = generation, number
             return connection
         raise last
 
@@ -103,12 +106,11 @@ class Servers:
                 last = error
         raise last
 
-    def avoid(self, number: int) -> bool:
-        """This one has failed: another is asked first. False if that is so already."""
-        if number != self._first:
-            return False
-        self._first = (number + 1) % len(self._hosts)
-        return True
+    def avoid(self, connection: Connection) -> None:
+        """Its server has failed: connections to it are of no use to anybody, and another server is asked first."""
+        if connection.generation == self.generation:
+            self.generation += 1
+            self._first = (self._first + 1) % len(self._hosts)
 
     def _in_order(self) -> Iterator[tuple[int, dict[str, Any]]]:
         for i in range(len(self._hosts)):
@@ -166,6 +168,11 @@ def engine(servers: Servers, watch: Watch) -> sa.Engine:
     @sa.event.listens_for(made, "after_cursor_execute")
     def after(connection: sa.Connection, *_: Any) -> None:
         watch.end(raw(connection))
+
+    @sa.event.listens_for(made, "checkout")
+    def check(connection: Connection, *_: Any) -> None:
+        if connection.generation != servers.generation:
+            raise sa.exc.InvalidatePoolError
 
     return made
 
