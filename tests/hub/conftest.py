@@ -39,9 +39,13 @@ def free_port() -> int:
 
 
 class PostgreSQL:
-    """A server of its own, in a folder of its own; a database for each test."""
+    """A server of its own, in a folder of its own; a database for each test.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        address: where others than this machine reach it as well.
+    """
+
+    def __init__(self, folder: Path, address: str = "") -> None:
         found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
         if not found:
             if os.environ.get("CI"):
@@ -59,6 +63,10 @@ class PostgreSQL:
             os.chown(folder, NOBODY, NOBODY)
             folder.parent.chmod(0o711)
         self._run("initdb", "-D", str(folder / "data"), "-U", "parcs", "-A", "trust", "--no-sync")
+        self.hosts = ",".join(filter(None, ("127.0.0.1", address)))
+        if address:
+            with (folder / "data" / "pg_hba.conf").open("a") as file:
+                file.write("host all all 10.0.0.0/8 trust\n")
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -73,7 +81,7 @@ class PostgreSQL:
             str(self.folder),
         ]
         self._process = subprocess.Popen(
-            [*self._as, *words, "-c", "listen_addresses=127.0.0.1"], stdout=log, stderr=log, cwd="/"
+            [*self._as, *words, "-c", f"listen_addresses={self.hosts}"], stdout=log, stderr=log, cwd="/"
         )
         log.close()
         wait_until(lambda: self._is_ready(), "PostgreSQL answers", 30)

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from chaos import database
 from chaos.history import read
 

@@ -8,6 +8,7 @@ import typer
 
 from parcs.cli import (
     conformance,
+    deploy,
     doctor,
     engine,
     executor,
@@ -73,6 +74,8 @@ app.add_typer(executor.app, name="executors")
 app.command()(people.login)
 app.add_typer(people.tokens, name="token")
 app.add_typer(people.users, name="user")
+app.command("deploy")(deploy.deploy)
+app.command()(deploy.undeploy)
 app.command("gc")(jobs.collect)
 app.add_typer(engine.app, name="engine")
 app.add_typer(lab.app, name="lab")

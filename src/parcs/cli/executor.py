@@ -53,6 +53,9 @@ def executor(
         typer.Option("--engine", help="Where jobs start their points, as parcs run --on has it: swarm, say."),
     ] = None,
     folder: Annotated[Path | None, typer.Option("--folder", help="Where tasks have their folders.")] = None,
+    drain: Annotated[
+        bool, typer.Option("--drain", help="Finish what runs however often it is asked to end.")
+    ] = False,
     end_with_parent: Annotated[bool, typer.Option("--end-with-parent", hidden=True)] = False,
 ) -> None:
     """Run a hub's tasks on this machine. Ctrl-C ends it when what runs is done; twice, at once."""
@@ -81,14 +84,16 @@ def executor(
         root=folder,
     )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(agent, is_patient=not end_with_parent))
+        runner.run(_run(agent, is_patient=not end_with_parent, is_draining=drain))
 
 
-async def _run(agent: Agent, *, is_patient: bool) -> None:
+async def _run(agent: Agent, *, is_patient: bool, is_draining: bool) -> None:
     running = asyncio.current_task()
 
     def stop() -> None:
-        if is_patient and not agent.machine.is_draining and agent.machine.busy:
+        if is_draining:
+            agent.drain()
+        elif is_patient and not agent.machine.is_draining and agent.machine.busy:
             print("waiting for what runs; once more to end it", flush=True)
             agent.drain()
         elif running is not None:

@@ -1,4 +1,4 @@
-"""Building images: PARCS's own two, and one for every module. What has not changed is not built again.
+"""Building images: PARCS's own, and one for every module. What has not changed is not built again.
 
 An image's tag is the digest of everything that goes into it, so whether it has to be built is one question to
 the registry, and a run can be repeated with exactly the same image.
@@ -27,6 +27,12 @@ DEFAULT_GO: Final = "golang:1"
 DEFAULT_BASE: Final = "python:3-slim"
 _PACKAGE: Final = Path(__file__).parents[1]
 _HERE: Final = Path(__file__).parent
+
+_HUB: Final = (
+    "alembic", "argon2-cffi", "fastapi", "httptools", "httpx2", "prometheus-client", "psutil", "psycopg",
+    "psycopg-binary", "python-dateutil", "python-multipart", "rich", "sqlalchemy", "typer", "uvicorn", "uvloop",
+    "websockets",
+)  # fmt: skip
 
 Tell = Callable[[str], None]
 
@@ -90,6 +96,15 @@ class Builder:
         context.add("Dockerfile", (_HERE / "engine" / "Dockerfile").read_bytes())
         context.add_folder("site", site.folder(wanted, base.python, base.architecture))
         return self._ensure("parcs/engine", context, {"BASE": below.pinned}, {})
+
+    def hub(self) -> Built:
+        """The image of hubs and executors."""
+        base, below = self._base(), self.python()
+        context = Context()
+        context.add("Dockerfile", (_HERE / "hub" / "Dockerfile").read_bytes())
+        wanted = site.own_requirements(*_HUB)
+        context.add_folder("site", site.folder(wanted, base.python, base.architecture))
+        return self._ensure("parcs/hub", context, {"BASE": below.pinned}, {})
 
     def module(self, module: Module, *, is_pushed: bool = True) -> Built:
         """A module's image; built and pushed if anything in it has changed."""

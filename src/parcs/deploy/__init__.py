@@ -1,0 +1,1 @@
+"""Hubs and executors on a Swarm: deployed, upgraded one by one, looked at, removed."""

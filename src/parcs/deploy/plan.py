@@ -1,0 +1,150 @@
+"""What is asked of Swarm for hubs and executors: ServiceSpecs. Pure.
+
+A hub on every manager, an executor on every node or on so many. An executor that is to go has a signal, and time
+to finish what it runs: Swarm's own way of scaling down and of updating drains it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+_NANO: Final = 1_000_000_000
+HUB: Final = "parcs-hub"
+EXECUTOR: Final = "parcs-executor"
+PORT: Final = 7000
+SECRETS: Final = ("parcs-hub-database", "parcs-hub-admin", "parcs-hub-executor")
+"""The database's DSN, an admin's token, the executors' token."""
+_READY: Final = (
+    "import sys, urllib.request as r; sys.exit(r.urlopen("
+    f"'http://127.0.0.1:{PORT}/readyz', timeout=4).status != 200)"
+)
+
+
+class Secret(NamedTuple):
+    """A secret of the Swarm."""
+
+    id: str
+    name: str
+
+
+class Plan(NamedTuple):
+    """What hubs and executors are made of.
+
+    Args:
+        executors: how many; 0 is one on every node.
+        slots: of each; 0 is its node's processors.
+        drain_s: how long an executor that is to go may finish what it runs.
+    """
+
+    image: str
+    network: str
+    labels: dict[str, str]
+    secrets: Sequence[Secret]
+    executors: int
+    slots: int
+    drain_s: int
+
+
+def hub(plan: Plan) -> dict[str, Any]:
+    """A hub on every manager. They are updated one after another, each when the one before is ready."""
+    database, admin, executor = plan.secrets
+    environment = {
+        "PARCS_HOME": "/var/lib/parcs",
+        "PARCS_HUB_DATABASE_FILE": f"/run/secrets/{SECRETS[0]}",
+        "PARCS_HUB_ADMIN_TOKEN_FILE": f"/run/secrets/{SECRETS[1]}",
+        "PARCS_HUB_EXECUTOR_TOKEN_FILE": f"/run/secrets/{SECRETS[2]}",
+        "PARCS_HUB_ADDRESS": f"http://{{{{.Node.Hostname}}}}:{PORT}",
+        "PYTHONUNBUFFERED": "1",
+    }
+    container = {
+        "Image": plan.image,
+        "Command": ["python3", "-m", "parcs", "hub", "--host", "0.0.0.0", "--port", str(PORT)],  # noqa: S104  # a token is there
+        "Env": [f"{name}={value}" for name, value in environment.items()],
+        "Labels": plan.labels,
+        "Init": True,
+        "StopGracePeriod": 10 * _NANO,
+        "Secrets": [
+            _secret(each, name) for each, name in zip((database, admin, executor), SECRETS, strict=True)
+        ],
+        "Healthcheck": {
+            "Test": ["CMD", "python3", "-c", _READY],
+            "Interval": 2 * _NANO,
+            "Timeout": 5 * _NANO,
+            "StartPeriod": 30 * _NANO,
+            # A database that fails over takes half a minute; a hub that waits for it is not to be ended.
+            "Retries": 60,
+        },
+    }
+    return {
+        "Name": HUB,
+        "Labels": plan.labels,
+        "TaskTemplate": {
+            "ContainerSpec": container,
+            "RestartPolicy": {"Condition": "any", "Delay": _NANO},
+            "Placement": {"Constraints": ["node.role==manager"]},
+            "Networks": [{"Target": plan.network}],
+        },
+        "Mode": {"Global": {}},
+        "UpdateConfig": {
+            "Parallelism": 1,
+            "Order": "stop-first",
+            "Delay": 2 * _NANO,
+            "Monitor": 10 * _NANO,
+            "FailureAction": "rollback",
+        },
+        "EndpointSpec": {
+            "Mode": "dnsrr",
+            "Ports": [
+                {"Protocol": "tcp", "TargetPort": PORT, "PublishedPort": PORT, "PublishMode": "host"},
+            ],
+        },
+    }
+
+
+def executor(plan: Plan) -> dict[str, Any]:
+    """An executor on every node, or so many on different nodes."""
+    command = [
+        "python3",
+        "-m",
+        "parcs",
+        "executor",
+        "--hub",
+        f"http://{HUB}:{PORT}",
+        "--name",
+        "{{.Node.Hostname}}",
+    ]
+    command += ["--token-file", f"/run/secrets/{SECRETS[2]}", "--drain"]
+    if plan.slots:
+        command += ["--slots", str(plan.slots)]
+    placement: dict[str, Any] = {"MaxReplicas": 1} if plan.executors else {}
+    return {
+        "Name": EXECUTOR,
+        "Labels": plan.labels,
+        "TaskTemplate": {
+            "ContainerSpec": {
+                "Image": plan.image,
+                "Command": command,
+                "Env": ["PYTHONUNBUFFERED=1"],
+                "Labels": plan.labels,
+                "Hostname": "{{.Node.Hostname}}",
+                "Init": True,
+                "StopGracePeriod": plan.drain_s * _NANO,
+                "Secrets": [_secret(plan.secrets[2], SECRETS[2])],
+            },
+            "RestartPolicy": {"Condition": "any", "Delay": _NANO},
+            "Placement": placement,
+            "Networks": [{"Target": plan.network}],
+        },
+        "Mode": {"Replicated": {"Replicas": plan.executors}} if plan.executors else {"Global": {}},
+        "UpdateConfig": {"Parallelism": 1, "Order": "stop-first", "FailureAction": "rollback"},
+        "EndpointSpec": {"Mode": "dnsrr"},
+    }
+
+
+def _secret(secret: Secret, name: str) -> dict[str, Any]:
+    return {
+        "SecretID": secret.id,
+        "SecretName": secret.name,
+        "File": {"Name": name, "UID": "0", "GID": "0", "Mode": 0o400},
+    }
