@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from parcs.cli import (
+    backup,
     conformance,
     deploy,
     doctor,
@@ -69,6 +70,8 @@ app.command()(tasks.wait)
 app.command()(hub.up)
 app.command("hub")(hub.hub)
 app.command()(hub.hubs)
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
 app.command()(executor.executor)
 app.add_typer(executor.app, name="executors")
 app.command()(people.login)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from parcs.hub.state import Hub
 
 PORT = 7000
+DATABASE = "hub.db"
 _DATABASE_S = 10.0
 """For how long a hub that starts waits for its database: they may start together."""
 
@@ -114,7 +115,7 @@ def _serve(database: str, host: str, port: int, data: Path | None, *, slots: int
     port = listener.getsockname()[1]
     own_host = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104  # compared, not bound
     address = f"http://{own_host}:{port}"
-    with _lock(folder if database == "sqlite" else None):
+    with lock(folder if database == "sqlite" else None):
         the_hub = _open(Hub, settings.from_environment(os.environ, database=url, host=host, port=port))
         file = folder / places.FILE
         _keep_tokens(the_hub, file, address)
@@ -181,17 +182,20 @@ def _open(make: Callable[[HubSettings], Hub], given: HubSettings) -> Hub:
 
 
 def _keep_tokens(the_hub: Hub, file: Path, address: str) -> None:
-    """The tokens of this machine's own command line and executor: made once, kept in files of this user."""
+    """The tokens of this machine's own command line and executor, kept in files of this user.
+
+    Made once, and again where the database is another one than it was.
+    """
     from parcs.client import place as places
 
     secret = the_hub.access.set_up()
     kept = places.read(file) if file.exists() else None
-    if secret is None and kept is None:
+    if secret is None and (kept is None or not the_hub.access.is_known(kept.token)):
         secret = the_hub.access.make_now("this machine", "api")
     token = secret or (kept.token if kept else "")
     places.write(file, places.Place((address,), token))
     executor = file.with_name("executor.token")
-    if not executor.exists():
+    if not (executor.exists() and the_hub.access.is_known(executor.read_text().strip())):
         descriptor = os.open(executor, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as target:
             target.write(the_hub.access.make_now("this machine's executor", "executor"))
@@ -222,7 +226,7 @@ def _has_person(the_hub: Hub) -> bool:
 
 def _database_url(database: str, folder: Path) -> str:
     if database == "sqlite":
-        return f"sqlite:///{folder / 'hub.db'}"
+        return f"sqlite:///{folder / DATABASE}"
     if database.startswith("sqlite:"):
         return database
     if database.startswith(("postgresql://", "postgres://")):
@@ -252,7 +256,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 @contextlib.contextmanager
-def _lock(folder: Path | None) -> Iterator[None]:
+def lock(folder: Path | None) -> Iterator[None]:
     """One hub for one folder."""
     if folder is None:
         yield

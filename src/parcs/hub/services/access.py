@@ -136,6 +136,10 @@ class Access:
         )
         return secret
 
+    def is_known(self, secret: str) -> bool:
+        """Whether a token is good: before the hub serves anybody."""
+        return self._database.run_now(lambda c: people.bearer(c, hashed(secret), self._clock())) is not None
+
     def take_now(self, secret: str, name: str, kind: str) -> None:
         """A token of the admin that was made elsewhere: kept if it is not known.
 
