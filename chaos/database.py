@@ -9,13 +9,13 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-VERSION: Final = "4.1.5"
-"""Of Patroni. Debian's 3.0.2 loses acknowledged rows when a primary that was cut off comes back."""
+from parcs.deploy import patroni as settings
+
 USER: Final = 65534
 NAME: Final = "hub"
-_VENV: Final = Path("/var/tmp") / f"parcs-patroni-{VERSION}-{os.getuid()}"
+_VENV: Final = Path("/var/tmp") / f"parcs-patroni-{settings.VERSION}-{os.getuid()}"
 
 
 def check() -> None:
@@ -54,21 +54,14 @@ def patroni() -> Path:
         # The system's own Python: one in somebody's home is often for nobody else to read.
         subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", str(_VENV)], check=True)
         pip = [sys.executable, "-m", "pip", "--python", str(_VENV / "bin" / "python"), "install", "--quiet"]
-        wanted = [f"patroni[etcd3,psycopg3]=={VERSION}", "psycopg[binary]"]
+        wanted = [f"patroni[etcd3,psycopg3]=={settings.VERSION}", "psycopg[binary]"]
         subprocess.run([*pip, "--disable-pip-version-check", *wanted], check=True)
     return program
 
 
-def etcd_words(name: str, address: str, folder: Path, members: Mapping[str, str]) -> list[str]:
-    """How etcd is started; ``members`` are all addresses, by name."""
-    return [
-        "etcd", "--name", name, "--data-dir", str(folder / "etcd"), "--pre-vote=true",
-        "--listen-client-urls", f"http://{address}:2379,http://127.0.0.1:2379",
-        "--advertise-client-urls", f"http://{address}:2379",
-        "--listen-peer-urls", f"http://{address}:2380", "--initial-advertise-peer-urls", f"http://{address}:2380",
-        "--initial-cluster", ",".join(f"{n}=http://{a}:2380" for n, a in members.items()),
-        "--initial-cluster-state", "new", "--log-level", "error",
-    ]  # fmt: skip
+def server(name: str, address: str, folder: Path) -> settings.Server:
+    """One of the servers, as the product sets it up."""
+    return settings.Server(name, address, address, folder, postgresql())
 
 
 def patroni_words(folder: Path, environment: Mapping[str, str]) -> list[str]:
@@ -80,36 +73,13 @@ def patroni_words(folder: Path, environment: Mapping[str, str]) -> list[str]:
     ]  # fmt: skip
 
 
-def configure(name: str, address: str, folder: Path, addresses: Sequence[str]) -> None:
-    """Write what Patroni reads (JSON is YAML), and make its folders."""
-    data = folder / "postgresql"
+def configure(server: settings.Server, addresses: Sequence[str]) -> None:
+    """Write what Patroni reads, and make its folders."""
+    data = server.folder / "postgresql"
     data.mkdir(mode=0o700)
     os.chown(data, USER, USER)
-    configuration: dict[str, Any] = {
-        "scope": "parcs",
-        "name": name,
-        "restapi": {"listen": f"{address}:8008", "connect_address": f"{address}:8008"},
-        "etcd3": {"hosts": [f"{each}:2379" for each in addresses]},
-        "bootstrap": {
-            "dcs": {
-                "ttl": 20, "loop_wait": 2, "retry_timeout": 5, "synchronous_mode": True, "failsafe_mode": True,
-                "primary_start_timeout": 0, "maximum_lag_on_failover": 16 << 20,
-                "postgresql": {
-                    "use_pg_rewind": True,
-                    "parameters": {"max_connections": 100, "wal_keep_size": "128MB", "shared_buffers": "64MB"},
-                },
-            },
-            "initdb": [{"encoding": "UTF8"}, {"auth": "trust"}, "no-sync"],
-        },
-        "postgresql": {
-            "listen": f"{address},127.0.0.1:5432", "connect_address": f"{address}:5432",
-            "data_dir": str(data / "data"), "bin_dir": str(postgresql()), "pgpass": str(data / "pgpass"),
-            "basebackup": [{"checkpoint": "fast"}], "remove_data_directory_on_rewind_failure": True,
-            "remove_data_directory_on_diverged_timelines": True,
-            "authentication": {"superuser": {"username": "postgres"}, "replication": {"username": "replicator"}},
-            "parameters": {"unix_socket_directories": str(data), "log_min_messages": "warning"},
-            "pg_hba": ["local all all trust", "host all all 0.0.0.0/0 trust",
-                       "host replication all 0.0.0.0/0 trust"],
-        },
-    }  # fmt: skip
-    (folder / "patroni.json").write_text(json.dumps(configuration, indent=1))
+    authentication = {"superuser": {"username": "postgres"}, "replication": {"username": "replicator"}}
+    access = ("local all all trust", "host all all 0.0.0.0/0 trust", "host replication all 0.0.0.0/0 trust")
+    bootstrap = {"initdb": [{"encoding": "UTF8"}, {"auth": "trust"}, "no-sync"]}
+    made = settings.patroni(server, addresses, authentication, access, bootstrap)
+    (server.folder / "patroni.json").write_text(json.dumps(made, indent=1))

@@ -18,6 +18,7 @@ from typing import Final
 import psutil
 
 from chaos import database
+from parcs.deploy import patroni
 from parcs.lab import system
 from parcs.lab.network import Network, free_prefix
 
@@ -91,7 +92,8 @@ class Host:
         self.clock.write_bytes(struct.pack("d", 0.0))
         self.clock.chmod(0o644)
         (self.disk / "home").mkdir()
-        database.configure(self.name, self.address, self.disk, self._addresses)
+        server = database.server(self.name, self.address, self.disk)
+        database.configure(server, self._addresses)
         members = {f"node{i}": address for i, address in enumerate(self._addresses, 1)}
         hubs = ",".join(f"http://{address}:7000" for address in self._addresses)
         kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
@@ -109,7 +111,7 @@ class Host:
             "PARCS_HUB_ADDRESS": f"http://{self.address}:7000", "PARCS_HUB_REQUESTS_PER_S": "0",
         }  # fmt: skip
         python = os.path.abspath(".venv/bin/python") if Path(".venv").exists() else "python3"
-        self._add("etcd", database.etcd_words(self.name, self.address, self.disk, members), plain)
+        self._add("etcd", patroni.etcd(server, members), plain)
         home = {**plain, "HOME": str(self.disk / "postgresql")}
         self._add("patroni", database.patroni_words(self.disk, skewed), home)
         self._add("hub", [python, "-m", "parcs", "hub", "--host", "0.0.0.0"], parcs)
@@ -281,11 +283,9 @@ class Hosts:
         """Whether every replica follows the primary, one of them synchronously."""
         try:
             with urllib.request.urlopen(f"http://{self.all[0].address}:8008/cluster", timeout=1) as answer:
-                members = [(each["role"], each["state"]) for each in json.load(answer)["members"]]
-        except (OSError, ValueError, KeyError):
+                return patroni.is_whole(json.load(answer), len(self.all))
+        except (OSError, ValueError):
             return False
-        streaming = [role for role, state in members if state == "streaming"]
-        return len(streaming) == len(self.all) - 1 and "sync_standby" in streaming
 
     def primary(self) -> Host | None:
         """Whichever says that it is the primary."""

@@ -19,8 +19,8 @@ def deploy(
         typer.Option(
             "--database-file",
             metavar="FILE",
-            help="Has the PostgreSQL's DSN; it becomes a secret of the Swarm.",
-            show_default="as it is",
+            help="Has the DSN of a PostgreSQL of yours; it becomes a secret of the Swarm.",
+            show_default="as it is, else one of three servers is deployed too",
         ),
     ] = None,
     executors: Annotated[
@@ -54,7 +54,8 @@ def deploy(
 ) -> None:
     """Put a hub on every manager of a Swarm, and executors on its nodes; or bring them to this version.
 
-    Hubs are updated one after another. Executors that go, or are updated, finish what they run first.
+    With them comes a replicated PostgreSQL on three nodes, unless you name one. Hubs are updated one after another.
+    Executors that go, or are updated, finish what they run first.
     """
     docker = target.docker(on)
     from parcs.deploy import cluster
@@ -64,7 +65,7 @@ def deploy(
         if as_json:
             output.print_json([part._asdict() for part in found])
         elif not found:
-            print("no hubs here yet; put them there with: parcs deploy --database-file FILE")
+            print("no hubs here yet; put them there with: parcs deploy")
         else:
             output.print_table(["service", "node", "state", "version", "error"], found)
         return
@@ -82,9 +83,19 @@ def deploy(
         print(f"token: {made.token}")
 
 
-def undeploy(on: target.On = None) -> None:
-    """Remove hubs and executors from a Swarm. The database stays as it is."""
+def undeploy(
+    on: target.On = None,
+    database: Annotated[
+        bool,
+        typer.Option("--database", help="The servers of the database too; their data stay on the nodes."),
+    ] = False,
+) -> None:
+    """Remove hubs and executors from a Swarm. The database stays as it is, and parcs deploy finds it again."""
     docker = target.docker(on)
     from parcs.deploy import cluster
+    from parcs.deploy import database as servers
 
-    print("removed" if cluster.undeploy(docker, target.tell) else "there were none")
+    was_any = cluster.undeploy(docker, target.tell)
+    if database:
+        was_any = servers.remove(docker, target.tell) or was_any
+    print("removed" if was_any else "there were none")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from parcs import errors
-from parcs.deploy import plan
+from parcs.deploy import database, plan
 from parcs.dockerapi import networks, nodes, services, tasks
 from parcs.dockerapi.client import Docker
 from parcs.image.build import Builder
@@ -29,7 +29,7 @@ class Wanted(NamedTuple):
     """What is to be there. None is as it is, or as usual if there is nothing yet.
 
     Args:
-        database: the DSN.
+        database: the DSN of one that is there; none for one of three servers that is deployed too.
         is_restart: start all of it anew, whether anything has changed or not.
     """
 
@@ -65,11 +65,6 @@ def deploy(docker: Docker, wanted: Wanted, tell: Tell, registry: str = "") -> Fo
     """
     nodes.check_manager(docker)
     there = {service.name: service for service in services.find(docker, f"{names.KIND}={KIND}")}
-    if wanted.database is None and plan.HUB not in there:
-        raise errors.SettingsError(
-            "hubs need a PostgreSQL: --database-file FILE, with its DSN, for example "
-            "postgresql://parcs:PASSWORD@host1,host2,host3/hub (docs/ha.md makes one of three machines)"
-        )
     registry = engine.registry_of(engine.find(docker) or there.get(plan.HUB), registry)
     if not registry and len(nodes.find(docker)) > 1:
         raise errors.SwarmError(
@@ -79,7 +74,9 @@ def deploy(docker: Docker, wanted: Wanted, tell: Tell, registry: str = "") -> Fo
     builder = Builder(docker, registry, tell)
     image = builder.hub()
     networks.ensure_overlay(docker, names.NETWORK)
-    kept, token = _secrets(docker, wanted.database, there.get(plan.HUB))
+    is_own = wanted.database is None and (plan.HUB not in there or database.is_there(docker))
+    dsn = database.ensure(docker, builder, tell) if is_own else None
+    kept, token = _secrets(docker, wanted.database, dsn, there.get(plan.HUB))
     before = there.get(plan.EXECUTOR)
     labels = {names.KIND: KIND, names.VERSION: VERSION, names.REGISTRY: registry}
     asked = plan.Plan(
@@ -131,13 +128,15 @@ def parts(docker: Docker) -> list[Part]:
     """Every container that is wanted, and how it is."""
     nodes.check_manager(docker)
     by_id = {node.id: node.name for node in nodes.find(docker)}
-    there = {s.id: s for s in services.find(docker, f"{names.KIND}={KIND}")}
+    kinds = (KIND, database.KIND)
+    there = {s.id: s for kind in kinds for s in services.find(docker, f"{names.KIND}={kind}")}
     found = [
         Part(
             there[task.service].name, by_id.get(task.node, "-"), task.state,
             task.labels.get(names.VERSION, "-"), task.error,
         )
-        for task in tasks.find(docker, f"{names.KIND}={KIND}")
+        for kind in kinds
+        for task in tasks.find(docker, f"{names.KIND}={kind}")
         if task.service in there and (task.desired == "running" or not task.is_over)
     ]  # fmt: skip
     return sorted(found)
@@ -157,7 +156,7 @@ def undeploy(docker: Docker, tell: Tell) -> bool:
 
 
 def _secrets(
-    docker: Docker, database: str | None, hub: services.Service | None
+    docker: Docker, given: str | None, dsn: plan.Secret | None, hub: services.Service | None
 ) -> tuple[list[plan.Secret], str]:
     """The Swarm's secrets for hubs: those that are there, but for what is given anew; and a new admin's token.
 
@@ -167,9 +166,11 @@ def _secrets(
     if hub is not None:
         for each in hub.spec["TaskTemplate"]["ContainerSpec"].get("Secrets") or []:
             kept[each["File"]["Name"]] = plan.Secret(each["SecretID"], each["SecretName"])
+    if dsn is not None:
+        kept[plan.SECRETS[0]] = dsn
     token = ""
     for name in plan.SECRETS:
-        content = database if name == plan.SECRETS[0] else None
+        content = given if name == plan.SECRETS[0] else None
         if content is None and name not in kept:
             content = "parcs_" + secrets.token_urlsafe(32)
             token = content if name == plan.SECRETS[1] else token

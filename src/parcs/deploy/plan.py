@@ -21,6 +21,10 @@ _READY: Final = (
 )
 
 
+DATABASE: Final = "parcs-database"
+LOOK: Final = "parcs-database-look"
+
+
 class Secret(NamedTuple):
     """A secret of the Swarm."""
 
@@ -104,17 +108,8 @@ def hub(plan: Plan) -> dict[str, Any]:
 
 def executor(plan: Plan) -> dict[str, Any]:
     """An executor on every node, or so many on different nodes."""
-    command = [
-        "python3",
-        "-m",
-        "parcs",
-        "executor",
-        "--hub",
-        f"http://{HUB}:{PORT}",
-        "--name",
-        "{{.Node.Hostname}}",
-    ]
-    command += ["--token-file", f"/run/secrets/{SECRETS[2]}", "--drain"]
+    command = ["python3", "-m", "parcs", "executor", "--drain", "--hub", f"http://{HUB}:{PORT}"]
+    command += ["--token-file", f"/run/secrets/{SECRETS[2]}"]
     if plan.slots:
         command += ["--slots", str(plan.slots)]
     placement: dict[str, Any] = {"MaxReplicas": 1} if plan.executors else {}
@@ -138,6 +133,72 @@ def executor(plan: Plan) -> dict[str, Any]:
         },
         "Mode": {"Replicated": {"Replicas": plan.executors}} if plan.executors else {"Global": {}},
         "UpdateConfig": {"Parallelism": 1, "Order": "stop-first", "FailureAction": "rollback"},
+        "EndpointSpec": {"Mode": "dnsrr"},
+    }
+
+
+class DatabasePlan(NamedTuple):
+    """What the servers of a replicated PostgreSQL are made of; ``nodes`` are the ids of their nodes."""
+
+    image: str
+    network: str
+    labels: dict[str, str]
+    password: Secret
+    nodes: Sequence[str]
+
+
+def database(plan: DatabasePlan, number: int) -> dict[str, Any]:
+    """One server of it (from 1), on a node of its own, with its data there."""
+    members = [f"{DATABASE}-{i}" for i in range(1, len(plan.nodes) + 1)]
+    name = members[number - 1]
+    environment = {"PARCS_DATABASE_NAME": name, "PARCS_DATABASE_MEMBERS": ",".join(members)}
+    return {
+        "Name": name,
+        "Labels": plan.labels,
+        "TaskTemplate": {
+            "ContainerSpec": {
+                "Image": plan.image,
+                "Env": [f"{key}={value}" for key, value in environment.items()],
+                "Labels": plan.labels,
+                "Hostname": name,
+                "Init": True,
+                "StopGracePeriod": 40 * _NANO,
+                "Mounts": [{"Type": "volume", "Source": DATABASE, "Target": "/var/lib/parcs-database"}],
+                "Secrets": [_secret(plan.password, "parcs-database-password")],
+            },
+            "RestartPolicy": {"Condition": "any", "Delay": _NANO},
+            "Placement": {"Constraints": [f"node.id=={plan.nodes[number - 1]}"]},
+            "Networks": [{"Target": plan.network}],
+        },
+        "Mode": {"Replicated": {"Replicas": 1}},
+        "UpdateConfig": {"Parallelism": 1, "Order": "stop-first"},
+        "EndpointSpec": {"Mode": "dnsrr"},
+    }
+
+
+def look(plan: DatabasePlan) -> dict[str, Any]:
+    """A container that ends well when every server of the database is as it should be.
+
+    The servers themselves have no health check: until one is healthy Swarm gives its name to nobody, and they need
+    each other's names to come up.
+    """
+    members = [f"{DATABASE}-{i}" for i in range(1, len(plan.nodes) + 1)]
+    return {
+        "Name": LOOK,
+        "Labels": plan.labels,
+        "TaskTemplate": {
+            "ContainerSpec": {
+                "Image": plan.image,
+                "Command": ["python3", "-m", "parcs.deploy.node", "look"],
+                "Env": [f"PARCS_DATABASE_MEMBERS={','.join(members)}"],
+                "Labels": plan.labels,
+                "Init": True,
+                "StopGracePeriod": _NANO,
+            },
+            "RestartPolicy": {"Condition": "none"},
+            "Networks": [{"Target": plan.network}],
+        },
+        "Mode": {"Replicated": {"Replicas": 1}},
         "EndpointSpec": {"Mode": "dnsrr"},
     }
 

@@ -22,6 +22,8 @@ from parcs.module.manifest import Module
 from parcs.version import VERSION
 
 BASE_VARIABLE: Final = "PARCS_BASE"
+DATABASE_BASE_VARIABLE: Final = "PARCS_DATABASE_BASE"
+"""A Debian with Python; with PostgreSQL and etcd too, where builds reach no package archive."""
 GO_VARIABLE: Final = "PARCS_GO_BASE"
 DEFAULT_GO: Final = "golang:1"
 DEFAULT_BASE: Final = "python:3-slim"
@@ -32,6 +34,9 @@ _HUB: Final = (
     "alembic", "argon2-cffi", "fastapi", "httptools", "httpx2", "prometheus-client", "psutil", "psycopg",
     "psycopg-binary", "python-dateutil", "python-multipart", "rich", "sqlalchemy", "typer", "uvicorn", "uvloop",
     "websockets",
+)  # fmt: skip
+_PATRONI: Final = (
+    "click", "dnspython", "prettytable", "psutil", "psycopg[binary]", "python-dateutil", "PyYAML", "urllib3",
 )  # fmt: skip
 
 Tell = Callable[[str], None]
@@ -105,6 +110,20 @@ class Builder:
         wanted = site.own_requirements(*_HUB)
         context.add_folder("site", site.folder(wanted, base.python, base.architecture))
         return self._ensure("parcs/hub", context, {"BASE": below.pinned}, {})
+
+    def database(self, patroni: str) -> Built:
+        """The image of one server of a replicated PostgreSQL.
+
+        Args:
+            patroni: the version of Patroni.
+        """
+        base = self._base(DATABASE_BASE_VARIABLE)
+        context = Context()
+        context.add("Dockerfile", (_HERE / "database" / "Dockerfile").read_bytes())
+        plain = [f"patroni=={patroni}", "python-etcd==0.4.5", "ydiff==1.4.2"]
+        context.add_folder("site", site.folder(_PATRONI, base.python, base.architecture, plain))
+        context.add_folder("site/parcs", _PACKAGE)
+        return self._ensure("parcs/database", context, {"BASE": base.name}, {})
 
     def module(self, module: Module, *, is_pushed: bool = True) -> Built:
         """A module's image; built and pushed if anything in it has changed."""
@@ -182,9 +201,9 @@ class Builder:
         except errors.ImageMissingError:
             return None
 
-    def _base(self) -> Base:
+    def _base(self, variable: str = BASE_VARIABLE) -> Base:
         """The image that ours begin with: PARCS_BASE, the registry's own copy, or Docker Hub's."""
-        asked = os.environ.get(BASE_VARIABLE)
+        asked = os.environ.get(variable) or os.environ.get(BASE_VARIABLE)
         names = (
             [asked]
             if asked

@@ -25,18 +25,19 @@ _MACHINES: Final = {"amd64": "x86_64", "arm64": "aarch64"}
 _LIBC: Final = ("manylinux_2_28", "manylinux_2_17", "manylinux2014", "manylinux_2_5", "manylinux1")
 
 
-def folder(requirements: Sequence[str], python: str, architecture: str) -> Path:
+def folder(requirements: Sequence[str], python: str, architecture: str, plain: Sequence[str] = ()) -> Path:
     """A folder with these requirements installed, to be put on PYTHONPATH.
 
     Args:
         requirements: as lines of a requirements file.
         python: the image's Python, as ``3.11``.
         architecture: its processor, as Docker names it: ``amd64``.
+        plain: packages in nothing but Python, of which there may be no wheels; without what they require.
 
     Raises:
         ImageBuildError: one of them cannot be had as a wheel for that Python.
     """
-    text = "\n".join([python, architecture, *requirements])
+    text = "\n".join([python, architecture, *requirements, *plain])
     target = cache.folder() / "sites" / hashlib.sha256(text.encode()).hexdigest()[:16]
     if target.is_dir():
         return target
@@ -46,6 +47,8 @@ def folder(requirements: Sequence[str], python: str, architecture: str) -> Path:
         made.mkdir()
         if requirements:
             _install(requirements, python, architecture, made)
+        if plain:
+            _pip(["--no-deps", *plain], made, "")
         shutil.rmtree(made / "bin", ignore_errors=True)
         try:
             os.rename(made, target)
@@ -63,13 +66,18 @@ def own_requirements(*names: str) -> list[str]:
 def _install(requirements: Sequence[str], python: str, architecture: str, target: Path) -> None:
     machine = _MACHINES.get(architecture, architecture)
     platforms = [word for libc in _LIBC for word in ("--platform", f"{libc}_{machine}")]
+    kind = ["--only-binary=:all:", "--implementation", "cp", "--python-version", python, *platforms]
+    hint = f"(wheels for Python {python} on {architecture}; a module may bring a Dockerfile of its own)"
+    _pip([*kind, *requirements], target, hint)
+
+
+def _pip(words: Sequence[str], target: Path, hint: str) -> None:
     command = [
         sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile",
-        "--target", str(target), "--only-binary=:all:", "--implementation", "cp", "--python-version", python,
-        *platforms, *requirements,
+        "--target", str(target), *words,
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         lines = (done.stderr or done.stdout).strip().splitlines()[-12:]
-        hint = f"(wheels for Python {python} on {architecture}; a module may bring a Dockerfile of its own)"
-        raise errors.ImageBuildError(" ".join(requirements), [*lines, hint])
+        asked = [word for word in words if not word.startswith("-")]
+        raise errors.ImageBuildError(" ".join(asked), [*lines, *filter(None, [hint])])

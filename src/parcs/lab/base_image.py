@@ -20,20 +20,23 @@ _DEFAULT = ("http://deb.debian.org/debian", "bookworm")
 _DROPPED = ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale")
 
 
-def ensure() -> Path:
+def ensure(*more: str) -> Path:
     """The tar file of the image's root; made if it is not there yet.
+
+    Args:
+        more: packages that it has besides Python.
 
     Raises:
         LabError: it could not be made.
     """
     mirror, suite = archive()
-    target = CACHE / f"python-{suite}.tar"
+    target = CACHE / f"{'-'.join(('python', *more))}-{suite}.tar"
     if target.is_file():
         return target
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="parcs-lab-", dir=CACHE) as folder:
         root = Path(folder) / "root"
-        packages = "--include=python3,ca-certificates"
+        packages = f"--include={','.join(('python3', 'ca-certificates', *more))}"
         system.run("debootstrap", "--variant=minbase", packages, suite, str(root), mirror)
         for name in _DROPPED:
             shutil.rmtree(root / name, ignore_errors=True)
