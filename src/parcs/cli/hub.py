@@ -128,7 +128,8 @@ def _serve(database: str, host: str, port: int, data: Path | None, *, slots: int
             )
         link = the_hub.access.link("admin")
         print(f"hub: {address}")
-        print(f"log in (once, within the hour): {address}/#/login/{link}")
+        shown = the_hub.settings.address or address
+        print(f"log in (once, within the hour): {shown}/#/login/{link}")
         print("try: parcs submit --wait -- echo hello", flush=True)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_run(the_hub, listener, address, file, slots))
