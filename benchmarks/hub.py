@@ -1,7 +1,8 @@
 """The hub: durable tasks beside HyperQueue, xargs and the bare subprocess; and how it is with a million tasks.
 
 ``python -m benchmarks hub``: about four minutes; ``--quick``: one.
-``python -m benchmarks.hub MEASURE``: the long ones: million (tasks in the database), executors (2,000, simulated).
+``python -m benchmarks.hub MEASURE``: the long ones: million (tasks in the database), executors (2,000, simulated),
+hubs (three beside one).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psutil
@@ -224,6 +225,54 @@ def percentiles(name: str, work: Callable[[int], object], rounds: int = 200) -> 
     print(f"{name}: p50 {took[rounds // 2]:.1f} ms, p99 {took[rounds * 99 // 100]:.1f} ms", flush=True)
 
 
+_CLIENTS = 6
+_EACH_S = 15.0
+
+
+def hubs() -> None:
+    """Three hubs beside one, on one PostgreSQL: how many requests a second all clients together get answered."""
+    rates: dict[int, float] = {}
+    with postgresql() as url, ExitStack() as up:
+        places: list[Place] = []
+        for count in (1, 3):
+            while len(places) < count:
+                places.append(up.enter_context(place(url)))
+            rates[count] = _requests(places)
+            print(f"{count} hubs: {rates[count]:.0f} requests/s", flush=True)
+    print(
+        f"three to one: {rates[3] / rates[1]:.2f}; {os.cpu_count()} processors have hubs, database and clients"
+    )
+
+
+def _requests(places: list[Place]) -> float:
+    """Submissions and looks, half and half, by clients that are processes of their own."""
+    script = (
+        "import sys, time\n"
+        "from parcs.client import Hub\n"
+        "count, until = 0, time.monotonic() + float(sys.argv[3])\n"
+        "with Hub(sys.argv[1], sys.argv[2]) as hub:\n"
+        "    while time.monotonic() < until:\n"
+        "        hub.task(hub.submit('true').first)\n"
+        "        count += 2\n"
+        "print(count)\n"
+    )
+    clients = [
+        subprocess.Popen(
+            [
+                sys.executable,
+                "-c",
+                script,
+                places[i % len(places)].url,
+                places[i % len(places)].token,
+                str(_EACH_S),
+            ],
+            stdout=subprocess.PIPE,
+        )
+        for i in range(_CLIENTS)
+    ]
+    return sum(int(client.communicate()[0]) for client in clients) / _EACH_S
+
+
 def million() -> None:
     """A million tasks in the database: what lists, searches, submissions and leases cost."""
     with place() as ours, ours.hub() as hub:
@@ -373,4 +422,4 @@ async def _many(ours: Place, hub: Hub) -> None:
 
 
 if __name__ == "__main__":
-    {"million": million, "executors": executors}[sys.argv[1]]()
+    {"million": million, "executors": executors, "hubs": hubs}[sys.argv[1]]()
