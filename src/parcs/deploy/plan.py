@@ -93,8 +93,7 @@ def hub(plan: Plan) -> dict[str, Any]:
         "UpdateConfig": {
             "Parallelism": 1,
             "Order": "stop-first",
-            "Delay": 2 * _NANO,
-            "Monitor": 10 * _NANO,
+            "Monitor": 5 * _NANO,
             "FailureAction": "rollback",
         },
         "EndpointSpec": {

@@ -284,7 +284,9 @@ class Dispatch:
     async def _specs_of(self, numbers: set[int]) -> dict[int, wire.Spec]:
         found = {number: self._specs[number] for number in numbers & self._specs.keys()}
         if missing := numbers - found.keys():
-            bodies = await self._database.glance(lambda c: specs.spec_bodies(c, missing))
+            bodies = await self._database.read(lambda c: specs.spec_bodies(c, missing))
+            if not missing <= bodies.keys():
+                raise errors.DatabaseUnavailableError("the database does not have what its tasks are to do")
             found |= {number: _decode_spec(body) for number, body in bodies.items()}
             if len(self._specs) > _TOLD:
                 self._specs.clear()

@@ -13,6 +13,7 @@ from typing import Final
 import sqlalchemy as sa
 
 _JUMP_S: Final = 1.0
+_SLOW_S: Final = 1.0
 _NOW: Final = sa.text("SELECT extract(epoch FROM clock_timestamp())")
 
 
@@ -41,6 +42,8 @@ class Clock:
     def set(self, told: float, begun: float) -> None:
         """The database's clock said so; it was asked at ``begun``, and it is now that it answered."""
         now = self._steady()
+        if now - begun > _SLOW_S:
+            return  # it may have been so at any time since: the next answer is better
         ahead = told - (begun + now) / 2
         if abs(ahead - self._ahead) > _JUMP_S + (now - begun):
             self.jumped = now

@@ -39,16 +39,10 @@ def lease(
     Args:
         demands: those that it meets.
     """
-    columns = (_t.c.id, _t.c.spec, _t.c.attempt, _t.c.parameters, _t.c.has_compile, _t.c.priority)
     rows: list[Any] = []
+    question = statements.locked(connection, _READY, skip=True)
     for demand in demands:
-        question = (
-            sa.select(*columns)
-            .where(schema.is_ready, _t.c.demand == demand)
-            .order_by(_t.c.priority.desc(), _t.c.id)
-            .limit(most)
-        )
-        rows += connection.execute(statements.locked(connection, question, skip=True)).all()
+        rows += connection.execute(question, {"b_demand": demand, "b_most": most}).all()
     if len(demands) > 1:
         rows = sorted(rows, key=lambda row: (-row.priority, row.id))[:most]
     if not rows:
@@ -64,19 +58,9 @@ def lease(
         for row in rows
     ]
     for some in statements.parts([each.id for each in leased]):
-        connection.execute(
-            sa.update(_t)
-            .where(_t.c.id.in_(some))
-            .values(
-                state=sa.case((_t.c.has_compile, TaskState.COMPILING.value), else_=TaskState.RUNNING.value),
-                attempt=_t.c.attempt + 1,
-                executor=executor,
-                started=now,
-                why="",
-            )
-        )
+        connection.execute(_LEASE, {"b_ids": some, "b_executor": executor, "b_now": now})
     connection.execute(
-        sa.insert(schema.attempts),
+        _ATTEMPT,
         [
             {
                 "task": each.id, "number": each.attempt, "executor": executor, "executor_name": name,
@@ -86,6 +70,28 @@ def lease(
         ],
     )  # fmt: skip
     return leased
+
+
+_READY: Final = (
+    sa.select(_t.c.id, _t.c.spec, _t.c.attempt, _t.c.parameters, _t.c.has_compile, _t.c.priority)
+    .where(schema.is_ready, _t.c.demand == sa.bindparam("b_demand"))
+    .order_by(_t.c.priority.desc(), _t.c.id)
+    .limit(sa.bindparam("b_most"))
+)
+"""Statements that are often run are made once: making one costs as much as running it."""
+
+
+_LEASE: Final = (
+    sa.update(_t)
+    .where(_t.c.id.in_(sa.bindparam("b_ids", expanding=True)))
+    .values(
+        state=sa.case((_t.c.has_compile, TaskState.COMPILING.value), else_=TaskState.RUNNING.value),
+        attempt=_t.c.attempt + 1, executor=sa.bindparam("b_executor"), started=sa.bindparam("b_now"), why="",
+    )
+)  # fmt: skip
+
+
+_ATTEMPT: Final = sa.insert(schema.attempts)
 
 
 def finish(
@@ -158,15 +164,22 @@ def _owned(
     connection: sa.Connection, executor: str, keys: Sequence[tuple[int, int]]
 ) -> dict[tuple[int, int], Any]:
     """Those attempts that are this executor's now, with their rows."""
-    columns = (_t.c.id, _t.c.attempt, _t.c.retries, _t.c.failures, _t.c.losses, _t.c.is_cancelling)
     found: dict[tuple[int, int], Any] = {}
+    question = statements.locked(connection, _OWNED)
     for some in statements.parts([task for task, _ in keys]):
-        question = sa.select(*columns).where(_t.c.id.in_(some), _t.c.executor == executor, schema.is_active)
-        found |= {
-            (row.id, row.attempt): row for row in connection.execute(statements.locked(connection, question))
-        }
+        rows = connection.execute(question, {"b_ids": some, "b_executor": executor})
+        found |= {(row.id, row.attempt): row for row in rows}
     wanted = set(keys)
     return {key: row for key, row in found.items() if key in wanted}
+
+
+_OWNED: Final = sa.select(
+    _t.c.id, _t.c.attempt, _t.c.retries, _t.c.failures, _t.c.losses, _t.c.is_cancelling
+).where(
+    _t.c.id.in_(sa.bindparam("b_ids", expanding=True)),
+    _t.c.executor == sa.bindparam("b_executor"),
+    schema.is_active,
+)
 
 
 def held(connection: sa.Connection, executor: str) -> set[tuple[int, int]]:
@@ -294,6 +307,11 @@ def to_cancel(connection: sa.Connection, executors: Sequence[str]) -> dict[str, 
     return found
 
 
+_WAITING: Final = sa.select(schema.dependencies).where(
+    schema.dependencies.c.needs.in_(sa.bindparam("b_ids", expanding=True))
+)
+
+
 def settle(connection: sa.Connection, changes: Sequence[Change], now: float) -> list[Change]:
     """Tell the tasks that waited for these: a success is one less to wait for, any other end is theirs too."""
     table = schema.dependencies
@@ -302,7 +320,7 @@ def settle(connection: sa.Connection, changes: Sequence[Change], now: float) -> 
     while ended:
         pairs: list[Any] = []
         for some in statements.parts(list(ended)):
-            pairs += connection.execute(sa.select(table).where(table.c.needs.in_(some))).all()
+            pairs += connection.execute(_WAITING, {"b_ids": some}).all()
         if not pairs:
             break
         cascade: dict[int, str] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -52,8 +53,11 @@ def insert_new(connection: sa.Connection, table: sa.Table, row: Mapping[str, Any
 
 def locked(connection: sa.Connection, question: sa.Select[Any], *, skip: bool = False) -> sa.Select[Any]:
     """Hold the rows until the transaction's end, in an order; with one writer only, that is so already."""
-    if connection.dialect.name != "postgresql":
-        return question
+    return question if connection.dialect.name != "postgresql" else _for_update(question, skip)
+
+
+@functools.lru_cache(32)
+def _for_update(question: sa.Select[Any], skip: bool) -> sa.Select[Any]:
     if not skip:
         question = question.order_by(_t.c.id)
     return question.with_for_update(of=_t, skip_locked=skip)
