@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from parcs import errors
-from parcs.cli import output, target
+from parcs.cli import output, place, target
 from parcs.cli.engine import Registry
 
 
@@ -69,6 +69,8 @@ def deploy(
         else:
             output.print_table(["service", "node", "state", "version", "error"], found)
         return
+    for module, extra in (("fastapi", "hub"), ("psycopg", "postgresql")):
+        place.need(module, extra)  # what hubs run with there is what is installed here
     try:
         database = database_file.read_text().strip() if database_file else None
     except OSError as error:
