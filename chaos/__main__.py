@@ -33,7 +33,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m chaos", description=__doc__)
     parser.add_argument("--seed", type=int, help="for the same faults again; random if none is given")
     parser.add_argument("--minutes", type=float, default=2.0)
-    parser.add_argument("--every", type=float, default=18.0, metavar="SECONDS", help="from fault to fault")
+    parser.add_argument("--every", type=float, default=14.0, metavar="SECONDS", help="from fault to fault")
     parser.add_argument("--clients", type=int, default=6)
     parser.add_argument("--report", type=Path, metavar="FILE", help="Markdown; the picture goes beside it")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where history and logs are left")

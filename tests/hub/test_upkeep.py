@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sqlite3
 import subprocess
 import threading
@@ -19,6 +20,7 @@ from parcs.hub.settings import HubSettings
 from parcs.hub.state import Hub
 from parcs.hub.store.clock import Clock
 from parcs.hub.store.people import Bearer
+from tests.conftest import wait_until
 from tests.hub.conftest import HubProcess, ended
 
 ADMIN = Bearer(1, "admin", "admin", "api")
@@ -103,6 +105,23 @@ def test_a_database_that_somebody_else_holds(make_hub: Callable[..., HubProcess]
         assert client.wait(waited, 20).task.state == "succeeded"
         assert client.output(running) == "through\n"
         other.close()
+
+
+def test_parcs_up_ends_with_its_executor_gone(tmp_path: Path) -> None:
+    hub = HubProcess(tmp_path)
+    process = hub.run_parcs("up", "--data", str(tmp_path), "--port", str(hub.port), "-n", "1", log=hub.log)
+    try:
+        wait_until(
+            lambda: "is connected" in (hub.log.read_text() if hub.log.exists() else ""), "it is up", 30
+        )
+        process.send_signal(signal.SIGINT)
+        assert process.wait(15) in (0, 130)
+        assert "is gone" in hub.log.read_text()
+        hub.start()
+        with hub.client() as client:
+            assert [executor.state for executor in client.executors()] == ["gone"]
+    finally:
+        hub.stop()
 
 
 def test_a_full_disk_of_an_executor_is_said(make_hub: Callable[..., HubProcess], tmp_path: Path) -> None:

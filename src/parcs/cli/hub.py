@@ -11,9 +11,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 PORT = 7000
 DATABASE = "hub.db"
+_END_S = 5.0
 _DATABASE_S = 10.0
 """For how long a hub that starts waits for its database: they may start together."""
 
@@ -140,6 +143,23 @@ async def _run(the_hub: Hub, listener: socket.socket, address: str, file: Path, 
 
     server = app.server(the_hub)
     child: subprocess.Popen[bytes] | None = None
+    end, is_stopping = server.handle_exit, False
+
+    def stop(sign: int, frame: FrameType | None) -> None:
+        """The executor first: it says goodbye to a hub that still hears it."""
+        nonlocal is_stopping
+        if child is None or child.poll() is not None or is_stopping:
+            end(sign, frame)
+            return
+        is_stopping = True
+        child.send_signal(signal.SIGINT)
+        threading.Thread(target=end_after, args=(child, sign), daemon=True).start()
+
+    def end_after(child: subprocess.Popen[bytes], sign: int) -> None:
+        _wait(child)
+        end(sign, None)
+
+    server.handle_exit = stop  # type: ignore[method-assign, assignment]  # uvicorn has no other way in
     serving = asyncio.create_task(server.serve([listener]))
     try:
         while not server.started and not serving.done():
@@ -154,10 +174,15 @@ async def _run(the_hub: Hub, listener: socket.socket, address: str, file: Path, 
     finally:
         if child is not None:
             child.send_signal(signal.SIGINT)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                await asyncio.to_thread(child.wait, 5)
-            child.kill()
-            child.wait()
+            await asyncio.to_thread(_wait, child)
+
+
+def _wait(child: subprocess.Popen[bytes]) -> None:
+    """Until it has ended, but not for long."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(_END_S)
+    child.kill()
+    child.wait()
 
 
 def _open(make: Callable[[HubSettings], Hub], given: HubSettings) -> Hub:

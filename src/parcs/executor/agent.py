@@ -173,6 +173,9 @@ class Agent:
             running = [asyncio.create_task(each) for each in work]
             try:
                 await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            except asyncio.CancelledError:
+                await connection.close()  # it leaves for good, and the code says so
+                raise
             finally:
                 for task in running:
                     task.cancel()
