@@ -104,7 +104,7 @@ def run(seed: int, minutes: float, every_s: float, clients: int, keep: Path | No
 
 
 def _is_well(history: History) -> bool:
-    """Whether submissions are acknowledged just now."""
+    """Whether submissions are acknowledged again."""
     now = history.now()
     recent = [o for o in history.operations[-500:] if o.verb == "submit" and o.outcome == "ok"]
     return bool(recent) and now - recent[-1].ended < _WELL_S

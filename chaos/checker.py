@@ -10,10 +10,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from chaos.history import History, Operation
+from chaos.history import Ended, History, Operation
 from parcs.model.task import FINAL, TaskState
 
 _RANK: Final = {TaskState.COMPILING: 0, TaskState.RUNNING: 1, TaskState.QUEUED: 2} | dict.fromkeys(FINAL, 3)
@@ -73,11 +73,16 @@ def _once(history: History) -> Iterator[Violation]:
             yield Violation("once", end.id, f"attempt {end.attempt} was accepted, with {end.output!r}")
 
 
-def _looks(history: History) -> Iterator[Violation]:
+def _by_task(history: History) -> dict[int, list[Look]]:
     looks: dict[int, list[Look]] = defaultdict(list)
     for each in history.operations:
         for number, attempt, state in each.seen:
             looks[number].append(Look(each.begun, each.ended, each.client, attempt, state))
+    return looks
+
+
+def _looks(history: History) -> Iterator[Violation]:
+    looks = _by_task(history)
     for end in history.ends:
         last = float("inf")
         looks[end.id].append(Look(last, last, -1, end.attempt, end.state))
@@ -111,6 +116,7 @@ def _back(first: Look, then: Look) -> str:
 
 def _cancelled(history: History) -> Iterator[Violation]:
     ends = {end.id: end for end in history.ends}
+    looks = _by_task(history)
     for each in history.operations:
         end = ends.get(each.task)
         if each.verb != "cancel" or each.outcome != "ok" or not each.count or end is None:
@@ -119,20 +125,16 @@ def _cancelled(history: History) -> Iterator[Violation]:
             yield Violation(
                 "cancelled", each.task, f"cancelled at {each.ended:.1f} s, and {end.state} at the end"
             )
-        elif (later := _begun_after(history, each)) is not None:
+        elif (later := _begun_after(looks[each.task], end, each)) is not None:
             yield Violation("cancelled", each.task, f"cancelled at {each.ended:.1f} s, and {later} after it")
 
 
-def _begun_after(history: History, cancel: Operation) -> str | None:
-    """A look that began after a cancel had ended, and shows an attempt later than any look before did."""
-    known = max(
-        (a for o in history.operations if o.ended <= cancel.begun for n, a, _ in o.seen if n == cancel.task),
-        default=0,
-    )
-    for each in history.operations:
-        if each.begun > cancel.ended:
-            for number, attempt, state in each.seen:
-                # Between that look and the cancel one attempt may have begun.
-                if number == cancel.task and attempt > known + 1:
-                    return f"attempt {attempt} {state}"
+def _begun_after(looks: Sequence[Look], end: Ended, cancel: Operation) -> str | None:
+    """An attempt that began after a cancel: two looks after it, and the second shows a later attempt."""
+    after = sorted((look for look in looks if look.begun > cancel.ended), key=lambda look: look.ended)
+    if after and end.attempt > after[0].attempt:
+        return f"attempt {end.attempt} {end.state}"
+    for look in after:
+        if look.begun > after[0].ended and look.attempt > after[0].attempt:
+            return f"attempt {look.attempt} {look.state}"
     return None

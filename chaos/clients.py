@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from chaos.history import Ended, History, Operation
@@ -17,6 +18,7 @@ from parcs.contract import tasks as contract
 _PAUSE_S: Final = 0.15
 _KNOWN: Final = 200
 _WAIT_S: Final = 3.0
+_AT_ONCE: Final = 8
 LABEL: Final = "chaos"
 
 
@@ -107,11 +109,13 @@ def _seen(tasks: Sequence[contract.Task]) -> dict[str, Any]:
 
 def ends(hub: Hub) -> list[Ended]:
     """Every task of the clients, as it is now."""
-    found = []
-    for task in hub.tasks(labels={LABEL: "yes"}):
-        detail = hub.task(task.id)
-        attempts = [(each.number, each.state) for each in detail.attempts]
-        output = detail.attempts[-1].output.get("stdout", "") if detail.attempts else ""
-        now = detail.task
-        found.append(Ended(now.id, now.name, now.state, now.attempt, attempts, output))
-    return found
+    numbers = [task.id for task in hub.tasks(labels={LABEL: "yes"})]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return list(pool.map(lambda number: _ended(hub.task(number)), numbers))
+
+
+def _ended(detail: contract.TaskDetail) -> Ended:
+    attempts = [(each.number, each.state) for each in detail.attempts]
+    output = detail.attempts[-1].output.get("stdout", "") if detail.attempts else ""
+    now = detail.task
+    return Ended(now.id, now.name, now.state, now.attempt, attempts, output)

@@ -42,6 +42,8 @@ class Event:
     ended: float
     kind: str
     what: str
+    was_whole: bool = True
+    """Whether all had recovered from the fault before: then it is one fault, else two at once."""
 
 
 @dataclass(frozen=True)

@@ -274,18 +274,20 @@ class Hosts:
 
     def _wait_for_replicas(self) -> None:
         deadline = time.monotonic() + 90
-        while not self._are_all_there():
+        while not self.are_whole():
             if time.monotonic() > deadline:
                 raise SystemExit(f"the replicas do not come up; see {self.folder / 'logs'}")
             time.sleep(0.5)
 
-    def _are_all_there(self) -> bool:
-        """Whether every replica follows the primary, one of them synchronously."""
-        try:
-            with urllib.request.urlopen(f"http://{self.all[0].address}:8008/cluster", timeout=1) as answer:
-                return patroni.is_whole(json.load(answer), len(self.all))
-        except (OSError, ValueError):
-            return False
+    def are_whole(self) -> bool:
+        """Whether every replica follows the primary, one of them synchronously, as some host says."""
+        for host in self.all:
+            try:
+                with urllib.request.urlopen(f"http://{host.address}:8008/cluster", timeout=1) as answer:
+                    return patroni.is_whole(json.load(answer), len(self.all))
+            except (OSError, ValueError):
+                continue
+        return False
 
     def primary(self) -> Host | None:
         """Whichever says that it is the primary."""

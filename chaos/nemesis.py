@@ -49,9 +49,12 @@ class Nemesis:
 
     def _do(self, kind: str) -> None:
         host = self._chance.choice(self._hosts.all)
+        was_whole = self._hosts.are_whole()
         begun = self._history.now()
         what = getattr(self, f"_do_{kind}")(host)
-        self._history.events.append(Event(begun, self._history.now(), kind.replace("_", " "), what))
+        self._history.events.append(
+            Event(begun, self._history.now(), kind.replace("_", " "), what, was_whole)
+        )
 
     def _hold(self, longest_s: float) -> None:
         time.sleep(self._chance.uniform(0.2, 1.0) * longest_s)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from parcs import errors
+from parcs.contract import executor as wire
 from parcs.contract import tasks as contract
 from parcs.hub.settings import HubSettings
 from parcs.hub.state import Hub
@@ -105,6 +106,31 @@ def test_a_database_that_somebody_else_holds(make_hub: Callable[..., HubProcess]
         assert client.wait(waited, 20).task.state == "succeeded"
         assert client.output(running) == "through\n"
         other.close()
+
+
+def test_a_cancelled_task_that_is_given_back_is_kept(tmp_path: Path) -> None:
+    """Its end had been the year 1970, and so it was forgotten within the minute."""
+    clock = ObedientClock()
+    hub = open_hub(tmp_path, clock, keep_days=10)
+    (number,) = asyncio.run(add(hub, 1, is_over=False))
+    hello = wire.Hello(wire.PROTOCOL, "v", "e", "e", "h", 1, wire.Offer(["process"], {}, 1, 1), [])
+
+    async def scenario() -> None:
+        sent: list[object] = []
+        session = await hub.dispatch.open(hello, 1, sent.append)
+        await hub.dispatch.take(session, wire.Ready(1))
+        await hub.dispatch.know([])
+        await hub.dispatch._learn_demands()
+        await hub.dispatch._give_out(is_net=False)
+        assert (await hub.work.task(number)).state == "running"
+        assert await hub.work.cancel(ADMIN, contract.Query(ids=[number])) == 1
+        await hub.dispatch.take(session, wire.Returned([(number, 1)]))
+        await hub.upkeep.forget()
+        task = await hub.work.task(number)
+        assert (task.state, task.ended) == ("cancelled", clock.now)
+
+    asyncio.run(scenario())
+    hub.database.close()
 
 
 def test_parcs_up_ends_with_its_executor_gone(tmp_path: Path) -> None:

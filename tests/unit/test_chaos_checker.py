@@ -78,7 +78,7 @@ def test_what_must_not_be_in_the_end(rule: str, number: int, change: dict[str, o
 def test_an_attempt_after_a_cancel() -> None:
     history = well()
     history.ends[1] = Ended(2, "0-2", "succeeded", 2, [(1, "lost"), (2, "succeeded")], "2 2\n")
-    history.operations.append(Operation(0, "read", 4.0, 4.1, "ok", task=2, seen=[(2, 2, "running")]))
+    history.operations.append(Operation(0, "read", 3.5, 3.6, "ok", task=2, seen=[(2, 1, "running")]))
     assert "cancelled" in {violation.rule for violation in check(history)}
 
 

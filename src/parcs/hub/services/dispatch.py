@@ -133,7 +133,7 @@ class Dispatch:
             state = executors.register(connection, hello, token, now, now + self._settings.lease_s)
             own = leases.held(connection, hello.id)
             missing = sorted(own - claimed)  # given out, and never arrived
-            return state, sorted(claimed - own), leases.give_back(connection, hello.id, missing)
+            return state, sorted(claimed - own), leases.give_back(connection, hello.id, missing, now)
 
         session.state, dropped, changed = await self._database.write(work)
         before = self._sessions.get(hello.id)
@@ -178,7 +178,7 @@ class Dispatch:
             self._changes.publish([News("task", message.task, "output")])
         elif isinstance(message, wire.Returned):
             keys = message.attempts
-            self.publish(await self._database.write(lambda c: leases.give_back(c, session.id, keys)))
+            self.publish(await self._database.write(lambda c: leases.give_back(c, session.id, keys, now)))
 
     async def _finish(self, session: Session, message: wire.Results, now: float) -> None:
         """Results, and in the same transaction the next tasks."""

@@ -218,7 +218,9 @@ def put_output(connection: sa.Connection, executor: str, given: Sequence[wire.Ou
         outputs.put(connection, pieces)
 
 
-def give_back(connection: sa.Connection, executor: str, keys: Sequence[tuple[int, int]]) -> list[Change]:
+def give_back(
+    connection: sa.Connection, executor: str, keys: Sequence[tuple[int, int]], now: float
+) -> list[Change]:
     """These attempts were not begun: as if they had not been given out."""
     owned = _owned(connection, executor, keys)
     if not owned:
@@ -228,12 +230,12 @@ def give_back(connection: sa.Connection, executor: str, keys: Sequence[tuple[int
     connection.execute(
         sa.update(_t)
         .where(_t.c.id.in_(ids))
-        .values(state=TaskState.QUEUED.value, executor=None, started=None)
+        .values(state=TaskState.QUEUED.value, executor=None, started=None, is_cancelling=False)
     )
     table = schema.attempts
     connection.execute(sa.delete(table).where(sa.tuple_(table.c.task, table.c.number).in_(list(owned))))
     changes = [Change(task, TaskState.QUEUED) for task in ids if task not in cancelled]
-    return changes + (cancel(connection, cancelled, 0.0) if cancelled else [])
+    return changes + (cancel(connection, cancelled, now) if cancelled else [])
 
 
 def lose(
