@@ -75,9 +75,14 @@ def text(history: History, violations: Sequence[Violation], picture: str) -> str
                 f"| {verb} | {counts[verb, 'ok']} | {counts[verb, 'refused']} | {counts[verb, 'unknown']} | "
                 f"{p50 * 1e3:.0f} ms | {p99:.1f} s | {times[-1]:.1f} s |"
             )
-    lines += ["", "How long after a fault no submission was acknowledged; a fault that came before the database had "
-              "recovered from the one before is two at once, and counted apart:", "",
-              "| fault | times | median | longest |", "| --- | --- | --- | --- |"]  # fmt: skip
+    lines += [
+        "",
+        "How long after a fault no submission was acknowledged; a fault that came before the database had recovered",
+        "from the one before is two at once, and counted apart:",
+        "",
+        "| fault | times | median | longest |",
+        "| --- | --- | --- | --- |",
+    ]
     by_kind: dict[str, list[float]] = defaultdict(list)
     for event in history.events:
         by_kind[event.kind if event.was_whole else "any, two at once"].append(after(history, event, last))
