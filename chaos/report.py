@@ -77,8 +77,8 @@ def text(history: History, violations: Sequence[Violation], picture: str) -> str
             )
     lines += [
         "",
-        "How long after a fault no submission was acknowledged. One that came before the database had recovered from",
-        "the one before is two at once, and counted apart:",
+        "How long after a fault no submission was acknowledged. One that came before the database had recovered",
+        "from the one before is two at once, and counted apart:",
         "",
         "| fault | times | median | longest |",
         "| --- | --- | --- | --- |",
