@@ -133,6 +133,29 @@ def test_a_cancelled_task_that_is_given_back_is_kept(tmp_path: Path) -> None:
     hub.database.close()
 
 
+def test_a_slot_is_given_one_task(tmp_path: Path) -> None:
+    """Also while the result that freed it is being written down, and after it."""
+    hub = open_hub(tmp_path, ObedientClock())
+    numbers = asyncio.run(add(hub, 4, is_over=False))
+    hello = wire.Hello(wire.PROTOCOL, "v", "e", "e", "h", 1, wire.Offer(["process"], {}, 1, 1), [])
+
+    async def scenario() -> list[int]:
+        sent: list[wire.FromHub] = []
+        session = await hub.dispatch.open(hello, 1, sent.append)
+        await hub.dispatch._learn_demands()
+        await hub.dispatch.take(session, wire.Ready(1))
+        await hub.dispatch._give_out(is_net=False)
+        done = wire.Results([wire.Result(numbers[0], 1, "succeeded", "")], 1)
+        await asyncio.gather(hub.dispatch.take(session, done), hub.dispatch._give_out(is_net=False))
+        await hub.dispatch._give_out(is_net=False)
+        return [
+            lease.task for message in sent if isinstance(message, wire.Leases) for lease in message.leases
+        ]
+
+    assert asyncio.run(scenario()) == numbers[:2]
+    hub.database.close()
+
+
 def test_parcs_up_ends_with_its_executor_gone(tmp_path: Path) -> None:
     hub = HubProcess(tmp_path)
     process = hub.run_parcs("up", "--data", str(tmp_path), "--port", str(hub.port), "-n", "1", log=hub.log)

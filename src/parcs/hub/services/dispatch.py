@@ -183,18 +183,18 @@ class Dispatch:
     async def _finish(self, session: Session, message: wire.Results, now: float) -> None:
         """Results, and in the same transaction the next tasks."""
         session.more = message.more
-        wanted = self._wanted_by(session)
-        demands = self._demands_of(session)
+        reserved = self._reserve([session], _MOST)
 
-        def work(connection: sa.Connection) -> tuple[list[Change], list[leases.Leased]]:
+        def work(connection: sa.Connection) -> tuple[list[Change], Given]:
             changed = leases.finish(connection, session.id, message.results, now)
-            if not wanted:
-                return changed, []
-            return changed, leases.lease(connection, session.id, session.name, demands, wanted, now)
+            return changed, self.give(connection, reserved)
 
-        changed, leased = await self._database.write(work)
-        session.send(wire.Ack([(r.task, r.attempt) for r in message.results]))
-        await self._tell(session, leased)
+        given: Given = []
+        try:
+            changed, given = await self._database.write(work)
+            session.send(wire.Ack([(r.task, r.attempt) for r in message.results]))
+        finally:
+            await self.tell(reserved, given)
         self.publish(changed)
 
     async def serve(self) -> None:
@@ -233,8 +233,12 @@ class Dispatch:
 
     def reserve(self, most: int) -> list[Reserved]:
         """Free slots, at most so many in each executor: nobody else gives them out until `tell`."""
-        free = [s for s in self._sessions.values() if self._wanted_by(s)]
-        random.shuffle(free)
+        sessions = list(self._sessions.values())
+        random.shuffle(sessions)
+        return self._reserve(sessions, most)
+
+    def _reserve(self, sessions: Iterable[Session], most: int) -> list[Reserved]:
+        free = [s for s in sessions if self._wanted_by(s)]
         reserved = [Reserved(s, min(most, self._wanted_by(s)), self._demands_of(s)) for s in free]
         for session, count, _ in reserved:
             session.more -= count
