@@ -1,6 +1,6 @@
 """Past this machine: ten thousand executors, ten million tasks, several hubs, in virtual time.
 
-    python -m benchmarks.simulation [--executors 10000] [--tasks 10000000] [--hubs 3] [--measure]
+    python -m benchmarks.simulation [--executors 10000] [--tasks 10000000] [--hubs 3]
 
 The code that decides is the real one: `hub.services.dispatch` with its loops, `hub.store` with its statements (on
 an SQLite in memory), `executor.machine` in every executor. What is modelled is what takes time:
@@ -10,7 +10,7 @@ an SQLite in memory), `executor.machine` in every executor. What is modelled is 
 - a message takes a while; a task takes a while, log-normal, and one in a hundred ten times as long;
 - executors die for good and others come; their links break for seconds to minutes.
 
-``--measure`` measures the first two on this machine, with a real hub's parts and a real PostgreSQL.
+The first two are what a hub and a PostgreSQL took in `python -m benchmarks hub` on a machine of two processors.
 """
 
 from __future__ import annotations
