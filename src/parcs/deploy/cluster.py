@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import secrets
 import time
@@ -12,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from parcs import errors
 from parcs.deploy import database, plan
 from parcs.dockerapi import networks, nodes, services, tasks
+from parcs.dockerapi import secrets as swarm_secrets
 from parcs.dockerapi.client import Docker
 from parcs.image.build import Builder
 from parcs.swarm import deploy as engine
@@ -176,12 +176,8 @@ def _secrets(
             token = content if name == plan.SECRETS[1] else token
         if content is not None:
             full = f"{name}-{secrets.token_hex(4)}"
-            body = {
-                "Name": full,
-                "Labels": {names.KIND: KIND},
-                "Data": base64.b64encode(content.encode()).decode(),
-            }
-            kept[name] = plan.Secret(docker.post("/secrets/create", body)["ID"], full)
+            made = swarm_secrets.create(docker, full, {names.KIND: KIND}, content)
+            kept[name] = plan.Secret(made, full)
     return [kept[name] for name in plan.SECRETS], token
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from parcs import errors
 from parcs.deploy import patroni, plan
 from parcs.dockerapi import nodes, services, tasks
+from parcs.dockerapi import secrets as swarm_secrets
 from parcs.dockerapi.client import Docker
 from parcs.image.build import Builder
 from parcs.swarm import names
@@ -37,6 +37,7 @@ def ensure(docker: Docker, builder: Builder, tell: Tell) -> plan.Secret:
     Raises:
         SwarmError, DockerError, ImageMissingError: it cannot be.
     """
+    services.remove(docker, plan.LOOK)  # of a deploy that was broken off: it is no server
     there = {service.name: service for service in services.find(docker, f"{names.KIND}={KIND}")}
     machines = _machines(docker, there)
     image = builder.database(patroni.VERSION)
@@ -98,15 +99,13 @@ def _secrets(docker: Docker, count: int) -> dict[str, plan.Secret]:
         hosts = ",".join(f"{plan.DATABASE}-{number}" for number in range(1, count + 1))
         contents = {_PASSWORD: password, _DSN: f"postgresql://parcs:{password}@{hosts}/hub"}
         for name, content in contents.items():
-            data = base64.b64encode(content.encode()).decode()
-            body: dict[str, Any] = {"Name": name, "Labels": {names.KIND: KIND}, "Data": data}
-            kept[name] = plan.Secret(docker.post("/secrets/create", body)["ID"], name)
+            made = swarm_secrets.create(docker, name, {names.KIND: KIND}, content)
+            kept[name] = plan.Secret(made, name)
     return kept
 
 
 def _wait(docker: Docker, wanted: plan.DatabasePlan, builder: Builder) -> None:
     """Until every server is as it should be: a container among them looks."""
-    services.remove(docker, plan.LOOK)
     services.ensure(docker, plan.look(wanted), builder.credentials)
     try:
         deadline = time.monotonic() + _UP_S

@@ -6,7 +6,6 @@ fingerprint is a label of the service, the operator token follows from the Swarm
 
 from __future__ import annotations
 
-import base64
 import datetime
 import hashlib
 import json
@@ -19,6 +18,7 @@ from typing import Any, Final, NamedTuple
 
 from parcs import errors
 from parcs.dockerapi import images, networks, nodes, services, tasks
+from parcs.dockerapi import secrets as swarm_secrets
 from parcs.dockerapi.client import Docker
 from parcs.image.build import Builder
 from parcs.model.address import Address
@@ -251,12 +251,7 @@ def _secret(
         "credentials": {host: credentials} if credentials else {},
     }
     name = f"{names.ENGINE}-{secrets.token_hex(4)}-{kind}"
-    body = {
-        "Name": name,
-        "Labels": {names.KIND: names.ENGINE_KIND},
-        "Data": base64.b64encode(json.dumps(content).encode()).decode(),
-    }
-    made = docker.post("/secrets/create", body)["ID"]
+    made = swarm_secrets.create(docker, name, {names.KIND: names.ENGINE_KIND}, json.dumps(content))
     return fingerprint, {"id": made, "name": name}
 
 
