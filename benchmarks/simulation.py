@@ -227,7 +227,7 @@ class SimulatedExecutor:
 
         await self._hub.processor.use(world.model.message_s)
         self._session = await self._hub.dispatch.open(hello, 1, send)
-        self._is_telling, self._told = False, -1
+        self._is_telling, self._told, self.machine.seen = False, -1, 0
         self._tell()
         self._beat(number)
         world.loop.call_later(world.chance.expovariate(1 / world.model.link_life_s), self._break, number)
@@ -283,9 +283,9 @@ class SimulatedExecutor:
             return
         if results := self.machine.results():
             self._is_telling = True
-            self._say(wire.Results(results, self.machine.more()))
+            self._say(wire.Results(results, self.machine.more(), self.machine.seen))
         elif self.machine.more() != self._told:
-            self._say(wire.Ready(self.machine.more()))
+            self._say(wire.Ready(self.machine.more(), self.machine.seen))
         self._told = self.machine.more()
 
     def _beat(self, number: object) -> None:

@@ -23,6 +23,8 @@ PROTOCOL: Final = 1
 PATH: Final = "/api/v1/executors/connect"
 LARGEST: Final = 160 << 20
 """Bytes of one message: the most that a task's kept files and outputs may have, and some more."""
+BATCH_BYTES: Final = 64 << 20
+"""Bytes of results after which no further one is told, or committed, together with them."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -85,9 +87,13 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
-    """``more`` tasks would be taken now; it replaces what was said before."""
+    """``more`` tasks would be taken now; it replaces what was said before.
+
+    ``seen`` is how many leases have arrived on this connection: those still on their way come off ``more``.
+    """
 
     more: int
+    seen: int | None = None
 
 
 class Progress(msgspec.Struct, frozen=True, tag="progress"):
@@ -124,12 +130,17 @@ class Result(msgspec.Struct, frozen=True):
     streams: dict[str, tuple[int, bytes]] = {}
     files: dict[str, bytes] = {}
 
+    def size(self) -> int:
+        """Bytes of what the task wrote."""
+        return sum(len(data) for _, data in self.streams.values()) + sum(map(len, self.files.values()))
+
 
 class Results(msgspec.Struct, frozen=True, tag="results"):
-    """Attempts that ended, and how many more tasks would be taken now."""
+    """Attempts that ended, and what `Ready` has."""
 
     results: list[Result]
     more: int
+    seen: int | None = None
 
 
 class Returned(msgspec.Struct, frozen=True, tag="returned"):

@@ -194,6 +194,7 @@ class Agent:
         if isinstance(answer, contract.Refused):
             self.was_refused = answer.why
             raise ConnectionResetError(answer.why)
+        self.machine.seen = 0
         if not isinstance(answer, contract.Welcome):
             raise ConnectionResetError("the hub said something else than welcome")
         self._heartbeat_s = answer.heartbeat_s
@@ -247,9 +248,11 @@ class Agent:
             if results:
                 self._is_acked.clear()
                 self._is_to_send.set()  # what has gathered by then goes next
-                await connection.send(contract.encode(contract.Results(results, self.machine.more())))
+                await connection.send(
+                    contract.encode(contract.Results(results, self.machine.more(), self.machine.seen))
+                )
             else:
-                await connection.send(contract.encode(contract.Ready(self.machine.more())))
+                await connection.send(contract.encode(contract.Ready(self.machine.more(), self.machine.seen)))
         await connection.close()
 
     async def _send_outputs(self, connection: ClientConnection) -> None:

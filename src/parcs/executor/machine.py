@@ -12,7 +12,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from parcs.contract.executor import Lease, Result
+from parcs.contract.executor import BATCH_BYTES, Lease, Result
 
 AHEAD_S: Final = 0.2
 MOST_AHEAD: Final = 256
@@ -20,7 +20,6 @@ STALE_S: Final = 0.5
 _SHORT_S: Final = 0.02
 """Tasks this short go to a slot two at a time: the second begins while the first one's end is told."""
 _MEMORY: Final = 0.9
-_BATCH_BYTES: Final = 64 << 20
 
 Key = tuple[int, int]
 """A task and its attempt."""
@@ -47,6 +46,8 @@ class Machine:
         self._in_slots: list[OrderedDict[Key, Lease]] = [OrderedDict() for _ in range(slots)]
         self._finished: OrderedDict[Key, Result] = OrderedDict()
         self._mean_s = 1.0
+        self.seen = 0
+        """Leases that have arrived on this connection."""
 
     @property
     def busy(self) -> int:
@@ -73,6 +74,8 @@ class Machine:
 
     def on_leases(self, leases: Iterable[Lease], now: float) -> list[Assigned]:
         """New work. What is here already is not taken twice."""
+        leases = list(leases)
+        self.seen += len(leases)
         known = set(self.held())
         self._waiting += [(lease, now) for lease in leases if _key(lease) not in known]
         return self._assign()
@@ -120,10 +123,8 @@ class Machine:
         found: list[Result] = []
         size = 0
         for result in self._finished.values():
-            size += sum(len(data) for _, data in result.streams.values()) + sum(
-                map(len, result.files.values())
-            )
-            if found and size > _BATCH_BYTES:
+            size += result.size()
+            if found and size > BATCH_BYTES:
                 break
             found.append(result)
         return found

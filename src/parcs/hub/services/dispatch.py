@@ -56,10 +56,31 @@ class Session:
         self.slots = hello.slots
         self.offer = Offer(tuple(hello.offer.levels), dict(hello.offer.labels), hello.offer.memory)
         self.more = 0
+        """How many more tasks it would take, all that it was sent counted."""
+        self.reserved = 0
+        """So many of them some transaction just now gives tasks to."""
+        self.sent = 0
         self.state = "active"
         self.told: set[int] = set()
         self.fits: dict[int, bool] = {}
         self.close: Callable[[], None] = lambda: None
+
+    def free(self) -> int:
+        """How many tasks can be given to it now."""
+        return min(self.more - self.reserved, _MOST) if self.state == "active" else 0
+
+    def wants(self, message: wire.Results | wire.Ready) -> None:
+        """It has said how many more it would take; what was on its way to it then, it did not know of."""
+        unseen = 0 if message.seen is None else self.sent - message.seen
+        self.more = max(0, message.more - unseen)
+
+
+class Arrived(NamedTuple):
+    """Results that are to be committed."""
+
+    session: Session
+    message: wire.Results
+    is_committed: asyncio.Future[None]
 
 
 class Reserved(NamedTuple):
@@ -82,6 +103,9 @@ class Dispatch:
     ) -> None:
         self._database, self._changes, self._settings, self._clock = database, changes, settings, clock
         self._sessions: dict[str, Session] = {}
+        self._free: dict[str, Session] = {}
+        self._arrived: list[Arrived] = []
+        self._is_finishing = asyncio.Lock()
         self._demands: dict[int, Demand] = {}
         self.numbers: dict[str, int] = {}
         """The numbers of demands, by their content."""
@@ -138,6 +162,7 @@ class Dispatch:
         session.state, dropped, changed = await self._database.write(work)
         before = self._sessions.get(hello.id)
         self._sessions[hello.id] = session
+        self._free.pop(hello.id, None)
         if before is not None:
             before.close()
         send(wire.Welcome(wire.PROTOCOL, VERSION, self._settings.heartbeat_s, dropped))
@@ -151,6 +176,7 @@ class Dispatch:
         if self._sessions.get(session.id) is not session:
             return
         del self._sessions[session.id]
+        self._free.pop(session.id, None)
         logger.info(
             "executor %s (%s) is %s", session.name, session.id, "gone" if is_leaving else "not connected"
         )
@@ -162,11 +188,12 @@ class Dispatch:
         """What an executor says."""
         now = self._clock()
         if isinstance(message, wire.Results):
-            await self._finish(session, message, now)
+            await self._finish(session, message)
         elif isinstance(message, wire.Ready):
-            has_more = message.more > session.more
-            session.more = message.more
-            if has_more:  # else whatever became ready has been offered to it already
+            before = session.more
+            session.wants(message)
+            self._note(session)
+            if session.more > before:  # else whatever became ready has been offered to it already
                 self.wake()
         elif isinstance(message, wire.Beat):
             self._beats[session.id] = Beat(session.id, message.busy, message.cpu_percent, message.memory_used)
@@ -180,19 +207,54 @@ class Dispatch:
             keys = message.attempts
             self.publish(await self._database.write(lambda c: leases.give_back(c, session.id, keys, now)))
 
-    async def _finish(self, session: Session, message: wire.Results, now: float) -> None:
-        """Results, and in the same transaction the next tasks."""
-        session.more = message.more
-        reserved = self._reserve([session], _MOST)
+    async def _finish(self, session: Session, message: wire.Results) -> None:
+        """Commit results. All that come while a commit is under way, of whichever executor, share the next one."""
+        mine = Arrived(session, message, asyncio.get_running_loop().create_future())
+        self._arrived.append(mine)
+        async with self._is_finishing:
+            if not mine.is_committed.done():
+                batch = self._take_arrived()
+                try:
+                    await self._commit(batch)
+                except BaseException as error:
+                    said = str(error) if isinstance(error, Exception) else "the hub was interrupted"
+                    for each in batch:
+                        if each is not mine and not each.is_committed.done():
+                            each.is_committed.set_exception(errors.DatabaseUnavailableError(said))
+                            each.is_committed.exception()  # who waited for it may be gone
+                    raise
+                for each in batch:
+                    if not each.is_committed.done():  # its connection may have ended meanwhile
+                        each.is_committed.set_result(None)
+        await mine.is_committed
+
+    def _take_arrived(self) -> list[Arrived]:
+        """As many as one transaction is to have, at least one: a large one takes so long that it looks stuck."""
+        count = size = 0
+        while count < len(self._arrived) and count < _MOST and size < wire.BATCH_BYTES:
+            size += sum(result.size() for result in self._arrived[count].message.results)
+            count += 1
+        batch, self._arrived = self._arrived[:count], self._arrived[count:]
+        return batch
+
+    async def _commit(self, batch: Sequence[Arrived]) -> None:
+        """Results, and in the same transaction the next tasks for who sent them."""
+        now = self._clock()
+        sessions = list({each.session: None for each in batch})
+        ended = [(each.session.id, result) for each in batch for result in each.message.results]
+        for each in batch:
+            each.session.wants(each.message)
+        reserved = self._reserve(sessions, _MOST)
 
         def work(connection: sa.Connection) -> tuple[list[Change], Given]:
-            changed = leases.finish(connection, session.id, message.results, now)
+            changed = leases.finish(connection, ended, now)
             return changed, self.give(connection, reserved)
 
         given: Given = []
         try:
             changed, given = await self._database.write(work)
-            session.send(wire.Ack([(r.task, r.attempt) for r in message.results]))
+            for each in batch:
+                each.session.send(wire.Ack([(r.task, r.attempt) for r in each.message.results]))
         finally:
             await self.tell(reserved, given)
         self.publish(changed)
@@ -214,8 +276,7 @@ class Dispatch:
 
     async def _give_out(self, *, is_net: bool) -> None:
         """Give ready tasks to executors with free slots. Without news (``is_net``) it looks before it writes."""
-        free = [s for s in self._sessions.values() if self._wanted_by(s)]
-        if not free:
+        if not self._free:
             return
         if is_net:
             await self._learn_demands()
@@ -231,18 +292,29 @@ class Dispatch:
         finally:
             await self.tell(reserved, given)
 
-    def reserve(self, most: int) -> list[Reserved]:
-        """Free slots, at most so many in each executor: nobody else gives them out until `tell`."""
-        sessions = list(self._sessions.values())
-        random.shuffle(sessions)
-        return self._reserve(sessions, most)
+    def reserve(self, most: int, executors: int | None = None) -> list[Reserved]:
+        """Free slots, at most so many in each executor: nobody else gives them out until `tell`.
+
+        Args:
+            executors: how many executors to ask at most; None for all.
+        """
+        sessions = list(self._free.values())
+        begin = random.randrange(len(sessions) or 1)  # noqa: S311  # fairness, no secret
+        return self._reserve((sessions[begin:] + sessions[:begin])[:executors], most)
 
     def _reserve(self, sessions: Iterable[Session], most: int) -> list[Reserved]:
-        free = [s for s in sessions if self._wanted_by(s)]
-        reserved = [Reserved(s, min(most, self._wanted_by(s)), self._demands_of(s)) for s in free]
+        reserved = [Reserved(s, min(most, s.free()), self._demands_of(s)) for s in sessions if s.free() > 0]
         for session, count, _ in reserved:
-            session.more -= count
+            session.reserved += count
+            self._note(session)
         return reserved
+
+    def _note(self, session: Session) -> None:
+        """How much it would take has changed."""
+        if session.free() > 0 and self._sessions.get(session.id) is session:
+            self._free[session.id] = session
+        else:
+            self._free.pop(session.id, None)
 
     def give(self, connection: sa.Connection, reserved: Sequence[Reserved]) -> Given:
         """Give ready tasks to reserved slots: a part of a transaction."""
@@ -250,15 +322,18 @@ class Dispatch:
         waiting = {demand for each in reserved for demand in each.demands}
         if len(reserved) > 1:  # one executor's own question tells as much
             waiting = specs.waiting_demands(connection, waiting)
-        given = []
-        for session, count, demands in reserved:
-            if not (fitting := [d for d in demands if d in waiting]):
+        alike: dict[tuple[int, ...], list[Reserved]] = {}
+        for each in reserved:
+            alike.setdefault(tuple(each.demands), []).append(each)
+        given: Given = []
+        for demands, some in alike.items():
+            if not (fitting := [demand for demand in demands if demand in waiting]):
                 continue
-            leased = leases.lease(connection, session.id, session.name, fitting, count, now)
-            if len(leased) < count:
-                waiting -= set(fitting)  # this one took all that there was of them
-            if leased:
-                given.append((session, leased))
+            wanted = [leases.Wanted(each.session.id, each.session.name, each.slots) for each in some]
+            leased = leases.lease(connection, wanted, fitting, now)
+            if sum(map(len, leased)) < sum(each.slots for each in some):
+                waiting -= set(fitting)  # these took all that there was of them
+            given += [(each.session, its) for each, its in zip(some, leased, strict=True) if its]
         return given
 
     def forget_about(self, reserved: Sequence[Reserved]) -> None:
@@ -268,15 +343,16 @@ class Dispatch:
 
     async def tell(self, reserved: Sequence[Reserved], given: Given) -> None:
         """Send what was given, once it is committed; what was not needed of the reserved slots is free again."""
-        for session, count, _ in reserved:
-            session.more += count
         for session, leased in given:
-            session.more = max(0, session.more - len(leased))
+            session.more -= len(leased)
+            session.sent += len(leased)
+        for session, count, _ in reserved:
+            session.reserved -= count
+            self._note(session)
+        for session, leased in given:
             await self._tell(session, leased)
 
     async def _tell(self, session: Session, leased: Sequence[leases.Leased]) -> None:
-        if not leased:
-            return
         if len(session.told) > _TOLD:
             session.told.clear()
         specs = await self._specs_of({each.spec for each in leased} - session.told)
@@ -296,9 +372,6 @@ class Dispatch:
                 self._specs.clear()
             self._specs |= found
         return found
-
-    def _wanted_by(self, session: Session) -> int:
-        return min(session.more, _MOST) if session.state == "active" else 0
 
     def _demands_of(self, session: Session) -> list[int]:
         for number in self._demands.keys() - session.fits.keys():
@@ -360,6 +433,7 @@ class Dispatch:
                 session.close()  # it has to show itself anew
             elif state != session.state:
                 session.state = state
+                self._note(session)
                 self.wake()
 
     def doubt(self) -> None:

@@ -30,6 +30,8 @@ from parcs.model.task import TaskState
 
 _decode_spec = msgspec.msgpack.Decoder(wire.Spec).decode
 _encode_spec = msgspec.msgpack.Encoder(order="deterministic").encode
+_ASKED: Final = 64
+"""Executors that a submission is offered to at once, in its own transaction."""
 _AT_ONCE: Final = 10_000
 """Tasks that one bulk cancel or delete changes in a transaction."""
 _AHEAD: Final = 1000
@@ -78,7 +80,7 @@ class Work:
 
         plan, named = await asyncio.to_thread(prepare) if len(requests) > 20 else prepare()
         now = self._clock()
-        reserved = self._dispatch.reserve(count)
+        reserved = self._dispatch.reserve(count, _ASKED)
         given: Given = []
 
         def work(connection: sa.Connection) -> contract.Submitted:

@@ -5,6 +5,7 @@ An attempt is its executor's as long as the task's row has both: every statement
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
@@ -19,6 +20,8 @@ from parcs.model import task as model
 from parcs.model.task import TaskState
 
 _t: Final = schema.tasks
+_MOST: Final = 5000
+"""Tasks that are given out in one transaction; who is left without comes next."""
 
 
 class Leased(NamedTuple):
@@ -31,45 +34,62 @@ class Leased(NamedTuple):
     state: str
 
 
+class Wanted(NamedTuple):
+    """An executor, its name, and how many tasks it would take."""
+
+    executor: str
+    name: str
+    most: int
+
+
 def lease(
-    connection: sa.Connection, executor: str, name: str, demands: Sequence[int], most: int, now: float
-) -> list[Leased]:
-    """Give ready tasks to an executor: those of the highest priority, the oldest first.
+    connection: sa.Connection, wanted: Sequence[Wanted], demands: Sequence[int], now: float
+) -> list[list[Leased]]:
+    """Give ready tasks to executors: those of the highest priority, the oldest first.
 
     Args:
-        demands: those that it meets.
+        demands: those that all of them meet.
+
+    Returns:
+        What each was given.
     """
+    most = min(sum(each.most for each in wanted), _MOST)
     rows: list[Any] = []
     question = statements.locked(connection, _READY, skip=True)
     for demand in demands:
         rows += connection.execute(question, {"b_demand": demand, "b_most": most}).all()
     if len(demands) > 1:
         rows = sorted(rows, key=lambda row: (-row.priority, row.id))[:most]
+    remaining = iter(rows)
+    given = [[_leased(row) for row in itertools.islice(remaining, each.most)] for each in wanted]
     if not rows:
-        return []
-    leased = [
-        Leased(
-            row.id,
-            row.attempt + 1,
-            row.spec,
-            json.loads(row.parameters) if row.parameters else {},
-            TaskState.COMPILING if row.has_compile else TaskState.RUNNING,
-        )
-        for row in rows
-    ]
-    for some in statements.parts([each.id for each in leased]):
-        connection.execute(_LEASE, {"b_ids": some, "b_executor": executor, "b_now": now})
-    connection.execute(
-        _ATTEMPT,
-        [
-            {
-                "task": each.id, "number": each.attempt, "executor": executor, "executor_name": name,
-                "started": now, "state": each.state, "why": "",
-            }
-            for each in leased
-        ],
-    )  # fmt: skip
-    return leased
+        return given
+    pairs = [(to, each) for to, leased in zip(wanted, given, strict=True) for each in leased]
+    if pairs[0][0] is pairs[-1][0]:
+        for some in statements.parts([each.id for _, each in pairs]):
+            connection.execute(_LEASE, {"b_ids": some, "b_executor": pairs[0][0].executor, "b_now": now})
+    else:
+        leases = [{"b_id": each.id, "b_executor": to.executor, "b_now": now} for to, each in pairs]
+        connection.execute(_LEASE_EACH, leases)
+    attempts = [
+        {
+            "task": each.id, "number": each.attempt, "executor": to.executor, "executor_name": to.name,
+            "started": now, "state": each.state, "why": "",
+        }
+        for to, each in pairs
+    ]  # fmt: skip
+    connection.execute(_ATTEMPT, attempts)
+    return given
+
+
+def _leased(row: Any) -> Leased:
+    return Leased(
+        row.id,
+        row.attempt + 1,
+        row.spec,
+        json.loads(row.parameters) if row.parameters else {},
+        TaskState.COMPILING if row.has_compile else TaskState.RUNNING,
+    )
 
 
 _READY: Final = (
@@ -81,30 +101,27 @@ _READY: Final = (
 """Statements that are often run are made once: making one costs as much as running it."""
 
 
-_LEASE: Final = (
-    sa.update(_t)
-    .where(_t.c.id.in_(sa.bindparam("b_ids", expanding=True)))
-    .values(
-        state=sa.case((_t.c.has_compile, TaskState.COMPILING.value), else_=TaskState.RUNNING.value),
-        attempt=_t.c.attempt + 1, executor=sa.bindparam("b_executor"), started=sa.bindparam("b_now"), why="",
-    )
+_GIVEN: Final = sa.update(_t).values(
+    state=sa.case((_t.c.has_compile, TaskState.COMPILING.value), else_=TaskState.RUNNING.value),
+    attempt=_t.c.attempt + 1, executor=sa.bindparam("b_executor"), started=sa.bindparam("b_now"), why="",
 )  # fmt: skip
+_LEASE: Final = _GIVEN.where(_t.c.id.in_(sa.bindparam("b_ids", expanding=True)))
+_LEASE_EACH: Final = _GIVEN.where(_t.c.id == sa.bindparam("b_id"))
 
 
 _ATTEMPT: Final = sa.insert(schema.attempts)
 
 
-def finish(
-    connection: sa.Connection, executor: str, results: Sequence[wire.Result], now: float
-) -> list[Change]:
-    """Take results from an executor: those of attempts that are its own. All others change nothing."""
-    owned = _owned(connection, executor, [(r.task, r.attempt) for r in results])
+def finish(connection: sa.Connection, ended: Sequence[tuple[str, wire.Result]], now: float) -> list[Change]:
+    """Take results from executors: those of attempts that are their own. All others change nothing."""
+    active = _active(connection, [result.task for _, result in ended])
     updates, ends, changes = [], [], []
     written: list[dict[str, Any]] = []
-    for result in results:
-        row = owned.get((result.task, result.attempt))
-        if row is None:
+    for executor, result in ended:
+        row = active.get(result.task)
+        if row is None or (row.attempt, row.executor) != (result.attempt, executor):
             continue
+        del active[result.task]  # another hub's, or an older connection's, copy of it changes nothing
         outcome = TaskState(result.state)
         if row.is_cancelling and outcome is not TaskState.SUCCEEDED:
             outcome = TaskState.CANCELLED
@@ -164,22 +181,24 @@ def _owned(
     connection: sa.Connection, executor: str, keys: Sequence[tuple[int, int]]
 ) -> dict[tuple[int, int], Any]:
     """Those attempts that are this executor's now, with their rows."""
-    found: dict[tuple[int, int], Any] = {}
-    question = statements.locked(connection, _OWNED)
-    for some in statements.parts([task for task, _ in keys]):
-        rows = connection.execute(question, {"b_ids": some, "b_executor": executor})
-        found |= {(row.id, row.attempt): row for row in rows}
+    active = _active(connection, [task for task, _ in keys])
     wanted = set(keys)
+    found = {(row.id, row.attempt): row for row in active.values() if row.executor == executor}
     return {key: row for key, row in found.items() if key in wanted}
 
 
-_OWNED: Final = sa.select(
-    _t.c.id, _t.c.attempt, _t.c.retries, _t.c.failures, _t.c.losses, _t.c.is_cancelling
-).where(
-    _t.c.id.in_(sa.bindparam("b_ids", expanding=True)),
-    _t.c.executor == sa.bindparam("b_executor"),
-    schema.is_active,
-)
+def _active(connection: sa.Connection, tasks: Sequence[int]) -> dict[int, Any]:
+    """Those tasks that some executor has now, with their rows."""
+    question = statements.locked(connection, _ACTIVE)
+    found: dict[int, Any] = {}
+    for some in statements.parts(tasks):
+        found |= {row.id: row for row in connection.execute(question, {"b_ids": some})}
+    return found
+
+
+_ACTIVE: Final = sa.select(
+    _t.c.id, _t.c.attempt, _t.c.executor, _t.c.retries, _t.c.failures, _t.c.losses, _t.c.is_cancelling
+).where(_t.c.id.in_(sa.bindparam("b_ids", expanding=True)), schema.is_active)
 
 
 def held(connection: sa.Connection, executor: str) -> set[tuple[int, int]]:
