@@ -22,13 +22,14 @@ import itertools
 import math
 import random
 import selectors
+import signal
 import statistics
 import sys
 import time
 import types
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -251,8 +252,10 @@ class SimulatedExecutor:
         if number is not self._connection or self.is_dead:
             return
         if isinstance(message, wire.Leases):
-            self._start(self.machine.on_leases(message.leases, self._world.loop.time()))
-            self._world.loop.call_later(0.6, self._give_back, number)
+            assigned = self.machine.on_leases(message.leases, self._world.loop.time())
+            self._start(assigned)
+            if len(assigned) < len(message.leases):
+                self._world.loop.call_later(0.6, self._give_back, number)
         elif isinstance(message, wire.Ack):
             self.machine.on_ack(message.attempts)
             self._is_telling = False
@@ -302,6 +305,15 @@ class SimulatedExecutor:
             )
 
 
+class Usage(NamedTuple):
+    """What was done in how long; seconds of the busiest hub's processor and of the database's."""
+
+    virtual_s: float
+    done: int
+    hub_s: float
+    database_s: float
+
+
 class World:
     """All of it."""
 
@@ -314,6 +326,9 @@ class World:
             SimulatedHub(self.store, self.settings, lambda: _EPOCH + loop.time()) for _ in range(options.hubs)
         ]
         self.executions = self.submitted = self.done = self.deaths = 0
+        self.full: Usage | None = None
+        """While there was work for every slot; what comes after it are the stragglers."""
+        self.is_ended = False
         self._doing: set[asyncio.Task[None]] = set()
         self._mu = math.log(model.mean_task_s) - model.spread**2 / 2
 
@@ -346,7 +361,7 @@ class World:
         begun = time.monotonic()
         total = self.options.tasks
         while True:
-            if self.done >= total:
+            if self.done >= total or self.is_ended:
                 break
             ready = self._ready()
             while self.submitted < total and ready < 5 * _WAVE:
@@ -354,6 +369,8 @@ class World:
                 ready += _WAVE
             for hub in self.hubs:
                 hub.dispatch.wake()
+            if self.full is None and self.submitted == total and not ready:
+                self.full = self.usage()
             print(
                 f"\r{self.loop.time():7.0f} s virtual, {time.monotonic() - begun:5.0f} s real: "
                 f"{self.done} of {total}   ",
@@ -361,6 +378,15 @@ class World:
             )  # fmt: skip
             await asyncio.sleep(5)
         print(file=sys.stderr)
+
+    def end(self) -> None:
+        """Before everything is done."""
+        self.is_ended = True
+
+    def usage(self) -> Usage:
+        """Of everything, until now."""
+        hub = max(hub.processor.busy_s for hub in self.hubs)
+        return Usage(self.loop.time(), self.done, hub, self.store.processors.busy_s)
 
     def _add_executor(self, in_s: float) -> None:
         executor = SimulatedExecutor(self, self.options.slots)
@@ -398,28 +424,32 @@ _SPEC: Final[dict[str, Any]] = {
 def report(world: World, took_s: float) -> None:
     """What came of it, and where the first limit lies."""
     store, options, model = world.store, world.options, world.model
-    virtual = world.loop.time()
+    virtual, done = world.loop.time(), world.done
     connection, table, attempts = store.connection, schema.tasks, schema.attempts
-    waits = list(connection.scalars(sa.select(table.c.started - table.c.created).where(table.c.id % 97 == 0)))
-    runs = int(connection.scalar(sa.select(sa.func.count()).select_from(attempts)) or 0)
+    is_over = table.c.ended.is_not(None)
+    waited = sa.select(table.c.started - table.c.created).where(table.c.id % 97 == 0, is_over)
+    waits = list(connection.scalars(waited))
+    again = int(connection.scalar(sa.select(sa.func.count()).where(attempts.c.number > 1)) or 0)
     wanted = (
         options.executors * options.slots / (model.mean_task_s * (1 + model.straggler * (model.slower - 1)))
     )
-    hub = max(hub.processor.busy_s for hub in world.hubs) / virtual
-    database = store.processors.busy_s / virtual / model.database_processors
+    full = world.full or world.usage()
+    hub = full.hub_s / full.virtual_s
+    database = full.database_s / full.virtual_s / model.database_processors
     quantiles = statistics.quantiles(waits, n=100)
     rows = [
-        ("tasks, hubs", f"{options.tasks:,}, {options.hubs}"),
+        ("tasks, hubs", f"{done:,}, {options.hubs}"),
         ("executors, slots of each", f"{options.executors:,}, {options.slots}"),
         ("virtual and real time", f"{virtual:,.0f} s, {took_s:,.0f} s"),
-        ("tasks a second", f"{options.tasks / virtual:,.0f} (the slots could do {wanted:,.0f})"),
+        ("until the queue was empty", f"{full.done:,} tasks in {full.virtual_s:,.0f} s"),
+        ("tasks a second until then", f"{full.done / full.virtual_s:,.0f} (the slots could do {wanted:,.0f})"),
         ("queue wait, p50 and p99", f"{quantiles[49]:.1f} s, {quantiles[98]:.1f} s (the queue is never empty)"),
-        ("attempts beyond the first", f"{runs - options.tasks:,} ({(runs - options.tasks) / options.tasks:.4%})"),
-        ("executions whose result was refused", f"{world.executions - options.tasks:,}"),
+        ("attempts beyond the first", f"{again:,} ({again / done:.4%})"),
+        ("executions whose result was refused", f"{world.executions - done:,}"),
         ("executors that died", f"{world.deaths:,}"),
         ("statements, rows and commits a task",
-         f"{store.statements / options.tasks:.2f}, {store.rows / options.tasks:.2f}, "
-         f"{store.commits / options.tasks:.3f}"),
+         f"{store.statements / done:.2f}, {store.rows / done:.2f}, "
+         f"{store.commits / done:.3f}"),
         ("busiest hub's processor", f"{hub:.0%}"),
         ("database's processors", f"{database:.0%} of {model.database_processors}"),
     ]  # fmt: skip
@@ -445,6 +475,7 @@ def main() -> None:
     asyncio.set_event_loop(loop)
     world = World(loop, Model(mean_task_s=options.mean), options)
     begun = time.monotonic()
+    signal.signal(signal.SIGINT, lambda *_: world.end())  # then it is told of what was done until now
     loop.run_until_complete(world.run())
     report(world, time.monotonic() - begun)
 

@@ -92,6 +92,12 @@ def forget(connection: sa.Connection, before: float) -> None:
     connection.execute(sa.delete(_e).where(_e.c.state == "gone", _e.c.last_seen < before, ~named))
 
 
+def states(connection: sa.Connection) -> dict[str, str]:
+    """The states of all that are not gone. Each hub asks each second, so there is nothing else in it."""
+    rows = connection.execute(sa.select(_e.c.id, _e.c.state).where(_e.c.state != "gone"))
+    return {row.id: row.state for row in rows}
+
+
 def list_all(connection: sa.Connection, *, is_live: bool = False) -> list[contract.Executor]:
     """Executors, those that were seen last first."""
     question = sa.select(_e).order_by(_e.c.last_seen.desc(), _e.c.id)
