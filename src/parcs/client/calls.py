@@ -275,7 +275,7 @@ def params_of(query: contract.Query) -> list[tuple[str, str]]:
     """A query as a URL has it."""
     found = [("id", str(number)) for number in query.ids] + [("state", state) for state in query.states]
     found += [("label", f"{name}={value}") for name, value in query.labels.items()]
-    for name in ("user", "name", "text", "array", "created_from", "created_until"):
+    for name in ("user", "name", "text", "array", "created_from", "created_until", "executor"):
         if (value := getattr(query, name)) is not None:
             found.append((name, str(value)))
     return found

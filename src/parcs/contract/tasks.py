@@ -195,6 +195,8 @@ class Query:
     array: int | None = None
     created_from: float | None = None
     created_until: float | None = None
+    executor: str | None = None
+    """The id of the executor that has it, or had it last."""
 
 
 @dataclass(frozen=True)
@@ -253,6 +255,36 @@ class Executor:
     cpu_percent: float
     memory_used: int
     last_seen: float
+
+
+@dataclass(frozen=True)
+class Sample:
+    """How a hub was at one time."""
+
+    __pydantic_config__ = _OPEN
+
+    at: float
+    counts: Mapping[str, int]
+    """Tasks by state."""
+    succeeded_per_s: float
+    """Tasks that succeeded since the sample before, a second."""
+    failed_per_s: float
+    """That failed, timed out, did not compile or were lost."""
+    cancelled_per_s: float
+    executors: int
+    """Connected ones."""
+    slots: int
+    busy: int
+
+
+@dataclass(frozen=True)
+class History:
+    """The samples that a hub has, the oldest first."""
+
+    __pydantic_config__ = _OPEN
+
+    every_s: float
+    samples: Sequence[Sample]
 
 
 @dataclass(frozen=True)

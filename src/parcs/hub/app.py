@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
-from fastapi.staticfiles import StaticFiles
 
-from parcs.hub.api import executors, gate, khala, people, problems, tasks, watch
+from parcs.hub.api import executors, gate, khala, page, people, problems, tasks, watch
 from parcs.hub.state import Hub
 from parcs.version import VERSION
 
@@ -45,13 +43,12 @@ def create(hub: Hub) -> FastAPI:
 
     @app.exception_handler(gate.RateError)
     async def _(request: Request, error: gate.RateError) -> JSONResponse:
-        return problems.problem(
-            429, "too-often", f"more than {hub.settings.requests_per_s:g} requests a second; wait a little"
-        )
+        return problems.problem(429, "too-often", str(error))
 
     for room in (tasks, executors, people, watch, khala):
         app.include_router(room.router)
-    app.mount("/", StaticFiles(directory=Path(__file__).parent / "static", html=True))
+    app.state.page = page.Page()
+    app.include_router(page.router)  # the last: it takes every address that is left
     return app
 
 

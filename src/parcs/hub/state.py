@@ -15,6 +15,7 @@ from parcs.hub.services.access import Access
 from parcs.hub.services.changes import Changes, News
 from parcs.hub.services.dispatch import Dispatch
 from parcs.hub.services.hubs import Hubs
+from parcs.hub.services.pulse import Pulse
 from parcs.hub.services.rates import Rates
 from parcs.hub.services.upkeep import Upkeep
 from parcs.hub.services.work import Work
@@ -27,6 +28,9 @@ logger = logging.getLogger("parcs.hub")
 
 
 _LEAVE_S: Final = 2.0
+_LOGINS_PER_S: Final = 0.5
+_LOGINS_AT_ONCE: Final = 10
+"""Of one name, from one address: whoever guesses passwords gets nowhere."""
 
 
 class Hub:
@@ -43,8 +47,10 @@ class Hub:
         self.dispatch = Dispatch(self.database, self.changes, settings, clock)
         self.work = Work(self.database, self.dispatch, self.changes, settings, clock)
         self.rates = Rates(settings.requests_per_s)
+        self.logins = Rates(_LOGINS_PER_S, _LOGINS_AT_ONCE)
         self.upkeep = Upkeep(self.database, self.dispatch, self.access, settings, clock)
         self.hubs = Hubs(self.database, self.changes, settings, clock, self._on_heard, self.dispatch.doubt)
+        self.pulse = Pulse(self.database, self.changes, clock)
         self._hearing: set[asyncio.Task[None]] = set()
 
     @contextlib.asynccontextmanager
@@ -52,7 +58,7 @@ class Hub:
         """Within it, the hub's loops run."""
         loops = (
             self.dispatch.serve(), self.dispatch.keep_beats(), self.upkeep.serve(), self.hubs.serve(),
-            self.database.serve(),
+            self.database.serve(), self.pulse.serve(),
         )  # fmt: skip
         running = [asyncio.create_task(loop) for loop in loops]
         for task in running:

@@ -19,7 +19,8 @@ _SAFE: Final = ("GET", "HEAD", "OPTIONS")
 _HEADERS: Final = (
     (
         b"content-security-policy",
-        b"default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'",
+        b"default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+        b"font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     ),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -109,7 +110,7 @@ async def bearer_of(request: Request, hub: TheHub) -> Bearer:
         raise errors.NotAllowedError("a page's change needs the header X-PARCS")  # no other site can send it
     bearer = await hub.access.bearer(secret)
     if not hub.rates.take(bearer.user):
-        raise RateError
+        raise RateError(f"more than {hub.settings.requests_per_s:g} requests a second; wait a little")
     return bearer
 
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from parcs import errors
 from parcs.contract import tasks as contract
-from parcs.hub.api.gate import COOKIE, Asker, Key, TheHub, address_of
+from parcs.hub.api.gate import COOKIE, Asker, Key, RateError, TheHub, address_of
 from parcs.hub.api.tasks import answer
 from parcs.hub.services import access
 from parcs.hub.services.access import Action
@@ -91,8 +91,8 @@ async def me(asker: Asker) -> Response:
 @router.post("/login", response_model=Me)
 async def login(hub: TheHub, request: Request, given: Login) -> Response:
     """Log in for a page: the answer sets a cookie that scripts cannot read."""
-    if not hub.rates.take(f"login from {address_of(request)}"):
-        raise errors.TooMuchError("too many logins; wait a little")
+    if not hub.logins.take(f"{given.name} from {address_of(request)}"):
+        raise RateError("too many logins, one after another; wait some seconds")
     lasts = hub.settings.session_days * _DAY_S
     if given.link:
         new = await hub.access.log_in_by_link(given.link, lasts)

@@ -55,6 +55,9 @@ async def query_of(
     array: Annotated[int | None, Query(description="The first task of an array.")] = None,
     created_from: float | None = None,
     created_until: float | None = None,
+    executor: Annotated[
+        str | None, Query(description="The id of the executor that has it, or had it last.")
+    ] = None,
 ) -> contract.Query:
     """The query that a URL means."""
     labels = {}
@@ -63,7 +66,7 @@ async def query_of(
         if not sign:
             raise errors.InvalidRequestError(f"{pair!r} should look like NAME=VALUE", "label")
         labels[key] = value
-    return contract.Query(ids, states, user, name, labels, text, array, created_from, created_until)
+    return contract.Query(ids, states, user, name, labels, text, array, created_from, created_until, executor)
 
 
 UrlQuery = Annotated[contract.Query, Depends(query_of)]

@@ -47,11 +47,13 @@ class Changes:
 
     Attributes:
         outlet: is told as well what has happened here; for other hubs.
+        listeners: are told at once; they do not wait.
     """
 
     def __init__(self) -> None:
         self._watchers: set[Watcher] = set()
         self.outlet: Callable[[Sequence[News]], None] = lambda _: None
+        self.listeners: list[Callable[[Sequence[News]], None]] = []
 
     def publish(self, news: Sequence[News]) -> None:
         """Something has happened here: tell everybody."""
@@ -60,6 +62,8 @@ class Changes:
 
     def pass_on(self, news: Sequence[News]) -> None:
         """Something has happened, here or at another hub: tell who watches here."""
+        for listener in self.listeners:
+            listener(news)
         if self._watchers:
             for each in news:
                 for watcher in self._watchers:

@@ -415,7 +415,7 @@ def _check_query(query: contract.Query) -> None:
         raise errors.InvalidRequestError(f"has more than {_AT_ONCE} numbers", "ids")
     for number in (*query.ids, *(() if query.array is None else (query.array,))):
         _sane(number)
-    for text in (query.user, query.name, query.text, *query.labels, *query.labels.values()):
+    for text in (query.user, query.name, query.text, query.executor, *query.labels, *query.labels.values()):
         if text is not None and ("\0" in text or len(text) > 10_000 or not _is_unicode(text)):
             raise errors.InvalidRequestError("a text of the query makes no sense")
 

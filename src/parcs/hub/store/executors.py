@@ -98,6 +98,13 @@ def states(connection: sa.Connection) -> dict[str, str]:
     return {row.id: row.state for row in rows}
 
 
+def totals(connection: sa.Connection) -> tuple[int, int, int]:
+    """How many executors are there, their slots, and the busy ones of those."""
+    total = sa.func.coalesce(sa.func.sum(_e.c.slots), 0), sa.func.coalesce(sa.func.sum(_e.c.busy), 0)
+    row = connection.execute(sa.select(sa.func.count(), *total).where(_e.c.state.in_(LIVE))).one()
+    return int(row[0]), int(row[1]), int(row[2])
+
+
 def list_all(connection: sa.Connection, *, is_live: bool = False) -> list[contract.Executor]:
     """Executors, those that were seen last first."""
     question = sa.select(_e).order_by(_e.c.last_seen.desc(), _e.c.id)

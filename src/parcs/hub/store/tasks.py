@@ -304,7 +304,10 @@ def _conditions(query: contract.Query) -> list[sa.ColumnElement[bool]]:
         found.append(_t.c.id.in_(list(query.ids)))
     if query.states:
         found.append(_t.c.state.in_(list(query.states)))
-    for column, value in ((_t.c.user, query.user), (_t.c.name, query.name), (_t.c.series, query.array)):
+    for column, value in (
+        (_t.c.user, query.user), (_t.c.name, query.name), (_t.c.series, query.array),
+        (_t.c.executor, query.executor),
+    ):  # fmt: skip
         if value is not None:
             found.append(column == value)
     for name, value in query.labels.items():

@@ -1,0 +1,84 @@
+"""Every page, light and dark, wide and narrow: `python -m tests.page.screenshots FOLDER`."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.hub.conftest import HubProcess
+from tests.page.browser import Visitor, chromium
+
+CPP = (
+    "#include <iostream>\n\nint main() {\n    char line[256];\n    std::cin.getline(line, 256);\n"
+    '    std::cout << "From Khala: " << line << std::endl;\n}\n'
+)
+WIDE = {"width": 1280, "height": 860}
+NARROW = {"width": 360, "height": 740}
+
+
+def work(hub: HubProcess) -> dict[str, int]:
+    """Some tasks of every kind; gives the numbers of those that are shown."""
+    with hub.client() as client:
+        cpp: dict[str, Any] = {
+            "name": "C++", "command": "./main", "stdin": "Hello World!", "files": {"main.cpp": CPP},
+            "expected": "From Khala: Hello, World!\n",
+        }  # fmt: skip
+        made = client.submit(
+            **{**cpp, "compile": {"command": "g++ -g -Wall -o main main.cpp", "timeout_s": 20}}
+        ).first
+        client.submit("echo $N; sleep 0.$N", name="squares", array=[{"N": str(n)} for n in range(1, 9)])
+        client.submit("cat no-such-file", name="a mistake")
+        client.submit("sleep 30", name="too slow", timeout_s=0.5)
+        client.wait(made, 40)
+        running = client.submit(
+            "i=0; while [ $i -lt 200 ]; do i=$((i+1)); echo step $i of 200; sleep 0.3; done", name="training"
+        ).first
+        client.submit("render scene.blend", name="render", where={"gpu": "a100"})
+        time.sleep(6)
+    return {"cpp": made, "running": running}
+
+
+def shoot(folder: Path) -> None:
+    """Take them all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    place = Path(tempfile.mkdtemp(prefix="parcs-screens-"))
+    hub = HubProcess(place)
+    try:
+        hub.start()
+        hub.executor("--label", "room=attic", slots=4)
+        with chromium() as browser:
+            first = Visitor(browser, hub.url, viewport=WIDE)
+            first.page.goto(hub.url)
+            first.page.get_by_label("Name").wait_for()
+            first.page.screenshot(path=folder / "login-light.png")
+            numbers = work(hub)
+            pages = {
+                "overview": "/", "tasks": "/tasks", "task": f"/tasks/{numbers['cpp']}",
+                "task-live": f"/tasks/{numbers['running']}", "new-task": f"/tasks/new?from={numbers['cpp']}",
+                "executors": "/executors", "people": "/people", "audit": "/people?tab=audit", "account": "/account",
+            }  # fmt: skip
+            for scheme in ("light", "dark"):
+                visitor = Visitor(browser, hub.url, viewport=WIDE, color_scheme=scheme).enter(
+                    hub, "ada", "admin"
+                )
+                for name, path in pages.items():
+                    visitor.page.set_viewport_size(WIDE)
+                    visitor.go(path)
+                    visitor.page.get_by_role("heading", level=2).wait_for()
+                    time.sleep(1)
+                    visitor.page.screenshot(path=folder / f"{name}-{scheme}.png")
+                    if scheme == "light":
+                        visitor.page.set_viewport_size(NARROW)
+                        time.sleep(0.3)
+                        visitor.page.screenshot(path=folder / f"{name}-narrow.png")
+                for complaint in visitor.complaints:
+                    print(f"{scheme}: {complaint}", file=sys.stderr)
+    finally:
+        hub.stop()
+
+
+if __name__ == "__main__":
+    shoot(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/screens"))

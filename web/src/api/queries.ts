@@ -1,0 +1,46 @@
+import { keepPreviousData, useQuery } from "@tanstack/react-query";
+import { ask } from "./http";
+import type { AuditPage, Executor, History, HubSeen, TaskDetail, TaskPage, Token, User } from "./types";
+
+export const useHistory = () =>
+  useQuery({ queryKey: ["history"], queryFn: () => ask<History>("/history"), staleTime: Infinity });
+
+export const useExecutors = () =>
+  useQuery({ queryKey: ["executors"], queryFn: () => ask<Executor[]>("/executors"), refetchInterval: 10_000 });
+
+export const useHubs = () =>
+  useQuery({ queryKey: ["hubs"], queryFn: () => ask<HubSeen[]>("/hubs"), refetchInterval: 10_000 });
+
+export const useTasks = (search: string) =>
+  useQuery({
+    queryKey: ["tasks", "page", search],
+    queryFn: ({ signal }) => ask<TaskPage>(`/tasks?${search}`, { signal }),
+    placeholderData: keepPreviousData,
+  });
+
+export const useCounts = (search: string) =>
+  useQuery({
+    queryKey: ["tasks", "counts", search],
+    queryFn: ({ signal }) => ask<Record<string, number>>(`/tasks/counts?${search}`, { signal }),
+    placeholderData: keepPreviousData,
+  });
+
+export const useTask = (id: number) =>
+  useQuery({ queryKey: ["task", id], queryFn: () => ask<TaskDetail>(`/tasks/${id}`) });
+
+export const useExplained = (id: number, isOpen: boolean) =>
+  useQuery({
+    queryKey: ["task", id, "explain"],
+    queryFn: () => ask<{ state: string; why: string }>(`/tasks/${id}/explain`),
+    enabled: isOpen,
+    refetchInterval: 5000,
+  });
+
+export const useUsers = () => useQuery({ queryKey: ["users"], queryFn: () => ask<User[]>("/users") });
+export const useTokens = () => useQuery({ queryKey: ["tokens"], queryFn: () => ask<Token[]>("/tokens") });
+export const useAudit = (cursor: string) =>
+  useQuery({
+    queryKey: ["audit", cursor],
+    queryFn: () => ask<AuditPage>(`/audit?limit=50${cursor && `&cursor=${cursor}`}`),
+    placeholderData: keepPreviousData,
+  });

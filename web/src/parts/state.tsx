@@ -1,0 +1,20 @@
+import { Badge } from "@mantine/core";
+
+const COLORS: Record<string, string> = {
+  queued: "gray", compiling: "blue", running: "blue", succeeded: "green", failed: "red", timed_out: "orange",
+  compile_failed: "red", lost: "red", cancelled: "gray", active: "green", draining: "yellow", disabled: "orange", gone: "gray",
+  ready: "green", down: "red", pause: "orange", drain: "yellow", complete: "green", rejected: "red", shutdown: "gray",
+};
+export const STATES = [
+  "queued", "compiling", "running", "succeeded", "failed", "timed_out", "compile_failed", "lost", "cancelled",
+];
+
+/** A state as a word; its colour says nothing more. */
+export function State({ state }: { state: string }) {
+  return (
+    <Badge variant="light" color={COLORS[state] ?? "gray"} radius="sm" tt="none" fw={600} autoContrast
+      styles={{ root: { minWidth: "max-content" }, label: { color: "var(--mantine-color-text)" } }}>
+      {state.replaceAll("_", " ")}
+    </Badge>
+  );
+}
