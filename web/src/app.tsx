@@ -12,6 +12,8 @@ const Tasks = lazy(() => import("./pages/tasks"));
 const TaskPage = lazy(() => import("./pages/task"));
 const NewTask = lazy(() => import("./pages/new-task"));
 const Executors = lazy(() => import("./pages/executors"));
+const ClusterPage = lazy(() => import("./pages/cluster"));
+const Modules = lazy(() => import("./pages/modules"));
 const People = lazy(() => import("./pages/people"));
 const Account = lazy(() => import("./pages/account"));
 
@@ -33,6 +35,8 @@ export function App() {
           <Route path="/tasks/new" component={NewTask} />
           <Route path="/tasks/:id">{({ id }) => <TaskPage key={id} id={Number(id)} />}</Route>
           <Route path="/executors" component={Executors} />
+          <Route path="/cluster" component={ClusterPage} />
+          <Route path="/modules" component={Modules} />
           <Route path="/people" component={People} />
           <Route path="/account" component={Account} />
           <Route><Redirect to="/" /></Route>

@@ -3,15 +3,18 @@ import { useDisclosure } from "@mantine/hooks";
 import { useQueryClient } from "@tanstack/react-query";
 import { type ReactNode, useEffect, useState } from "react";
 import { Link, useLocation } from "wouter";
+import { useAbout } from "./api/queries";
 import { type Link as Connection, follow } from "./api/live";
 import { useSession } from "./api/session";
 import type { Me } from "./api/types";
 
-type Place = { path: string; name: string; isForAdmins?: boolean };
+type Place = { path: string; name: string; isForAdmins?: boolean; needs?: "cluster" | "modules" };
 const PLACES: Place[] = [
   { path: "/", name: "Overview" },
   { path: "/tasks", name: "Tasks" },
   { path: "/executors", name: "Executors" },
+  { path: "/cluster", name: "Cluster", needs: "cluster" },
+  { path: "/modules", name: "Modules", needs: "modules" },
   { path: "/people", name: "People", isForAdmins: true },
 ];
 const SCHEMES = { auto: "As the system", light: "Light", dark: "Dark" } as const;
@@ -32,6 +35,8 @@ export function Shell({ me, children }: { me: Me; children: ReactNode }) {
     document.title = place ? `${place.name} · PARCS` : "PARCS";
   }, [path, close]);
 
+  const about = useAbout().data;
+  const isOffered = (place: Place) => (!place.isForAdmins || me.role === "admin") && (!place.needs || about?.[place.needs]);
   const isHere = (place: string) => (place === "/" ? path === "/" : path.startsWith(place));
   return (
     <AppShell header={{ height: 52 }} navbar={{ width: 190, breakpoint: "sm", collapsed: { mobile: !isOpen } }} padding="md">
@@ -64,7 +69,7 @@ export function Shell({ me, children }: { me: Me; children: ReactNode }) {
       </AppShell.Header>
       <AppShell.Navbar p="xs" aria-label="Pages">
         <ScrollArea>
-          {PLACES.filter((place) => !place.isForAdmins || me.role === "admin").map((place) => (
+          {PLACES.filter(isOffered).map((place) => (
             <NavLink key={place.path} component={Link} href={place.path} label={place.name} active={isHere(place.path)}
               aria-current={isHere(place.path) ? "page" : undefined} variant="light" />
           ))}

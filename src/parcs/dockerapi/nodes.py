@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from parcs import errors
 from parcs.dockerapi import tasks
@@ -66,6 +67,17 @@ def manager_token(docker: Docker) -> str:
     """What a new manager joins with: known to whoever may administer the Swarm, and to nobody else."""
     token: str = docker.get("/swarm")["JoinTokens"]["Manager"]
     return token
+
+
+def set_availability(docker: Docker, node: str, availability: str) -> None:
+    """Let a node take new work (``active``), nothing new (``pause``), or nothing at all (``drain``).
+
+    Raises:
+        DockerError: with status 404, there is no such node.
+    """
+    found = docker.get(f"/nodes/{quote(node, safe='')}")
+    spec = {**found["Spec"], "Availability": availability}
+    docker.post(f"/nodes/{found['ID']}/update", spec, version=found["Version"]["Index"])
 
 
 def _node(item: dict[str, Any]) -> Node:

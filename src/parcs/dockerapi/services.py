@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import urllib3
 
@@ -21,6 +22,8 @@ class Service(NamedTuple):
     labels: dict[str, str]
     spec: dict[str, Any]
     created_at: str
+    updating: str
+    """How its last update went; empty if there was none."""
 
 
 def create(docker: Docker, spec: dict[str, Any], credentials: dict[str, str] | None = None) -> str:
@@ -54,10 +57,24 @@ def update(
     docker.post(f"/services/{service.id}/update", spec, headers=headers, version=service.version)
 
 
-def find(docker: Docker, label: str) -> list[Service]:
-    """All services with a label: ``key`` or ``key=value``."""
-    found = docker.get("/services", filters=json.dumps({"label": [label]}))
-    return [_service(item) for item in found]
+def roll_back(docker: Docker, service: Service) -> None:
+    """Make a service what it was before its last change."""
+    docker.post(f"/services/{service.id}/update", service.spec, version=service.version, rollback="previous")
+
+
+def inspect(docker: Docker, name: str) -> Service:
+    """One service, by id or name.
+
+    Raises:
+        DockerError: with status 404, there is none.
+    """
+    return _service(docker.get(f"/services/{quote(name, safe='')}"))
+
+
+def find(docker: Docker, label: str = "") -> list[Service]:
+    """All services, or those with a label: ``key`` or ``key=value``."""
+    query = {"filters": json.dumps({"label": [label]})} if label else {}
+    return [_service(item) for item in docker.get("/services", **query)]
 
 
 def remove(docker: Docker, service: str) -> None:
@@ -82,14 +99,21 @@ class Logs:
     """What the containers of a service print, line by line: iterate over it.
 
     Following goes on until `close`: Docker does not end it when the service is removed. It ends early if nothing
-    comes for ``timeout_s``: Docker waits for nodes that are down.
+    comes for ``timeout_s``: Docker waits for nodes that are down. ``tail``: only so many lines of each container.
     """
 
     def __init__(
-        self, docker: Docker, service: str, *, is_following: bool, timeout_s: float | None = None
+        self,
+        docker: Docker,
+        service: str,
+        *,
+        is_following: bool,
+        timeout_s: float | None = None,
+        tail: int | None = None,
     ) -> None:
         self._docker = docker
         query = {"stdout": 1, "stderr": 1, "details": 1, "follow": int(is_following)}
+        query |= {} if tail is None else {"tail": tail}
         self._response = docker.stream(f"/services/{service}/logs", timeout_s, **query)
 
     def __iter__(self) -> Iterator[LogLine]:
@@ -135,4 +159,5 @@ def _service(item: dict[str, Any]) -> Service:
         spec.get("Labels") or {},
         spec,
         item.get("CreatedAt", ""),
+        (item.get("UpdateStatus") or {}).get("State", ""),
     )

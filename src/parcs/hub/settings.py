@@ -36,6 +36,10 @@ class HubSettings:
     """How many of them are kept; 0 is all."""
     khala_user: str = ""
     """Whom requests of Khala's clients, which show no token, act as; nobody if it is empty."""
+    docker: str = ""
+    """The Docker Engine of a Swarm's manager, for the cluster's pages: a URL or a context; none if it is empty."""
+    registry: str = ""
+    """Where the Swarm's modules are: ``HOST:PORT``."""
     session_days: float = 14.0
     """How long a login on the page holds."""
 

@@ -13,6 +13,7 @@ from typing import Final
 from parcs import errors
 from parcs.hub.services.access import Access
 from parcs.hub.services.changes import Changes, News
+from parcs.hub.services.cluster import Clusters
 from parcs.hub.services.dispatch import Dispatch
 from parcs.hub.services.hubs import Hubs
 from parcs.hub.services.pulse import Pulse
@@ -50,6 +51,7 @@ class Hub:
         self.logins = Rates(_LOGINS_PER_S, _LOGINS_AT_ONCE)
         self.upkeep = Upkeep(self.database, self.dispatch, self.access, settings, clock)
         self.hubs = Hubs(self.database, self.changes, settings, clock, self._on_heard, self.dispatch.doubt)
+        self.cluster = Clusters(settings.docker, settings.registry, clock)
         self.pulse = Pulse(self.database, self.changes, clock)
         self._hearing: set[asyncio.Task[None]] = set()
 

@@ -1,6 +1,6 @@
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
-import { ask } from "./http";
-import type { AuditPage, Executor, History, HubSeen, TaskDetail, TaskPage, Token, User } from "./types";
+import { ask, text } from "./http";
+import type { About, AuditPage, Cluster, ModuleImage, Executor, History, HubSeen, TaskDetail, TaskPage, Token, User } from "./types";
 
 export const useHistory = () =>
   useQuery({ queryKey: ["history"], queryFn: () => ask<History>("/history"), staleTime: Infinity });
@@ -44,3 +44,14 @@ export const useAudit = (cursor: string) =>
     queryFn: () => ask<AuditPage>(`/audit?limit=50${cursor && `&cursor=${cursor}`}`),
     placeholderData: keepPreviousData,
   });
+
+export const useAbout = () => useQuery({ queryKey: ["about"], queryFn: () => ask<About>("/about"), staleTime: 60_000 });
+
+/** The Swarm tells nothing by itself: while somebody looks, it is asked each second, once for all pages of a hub. */
+export const useCluster = () =>
+  useQuery({ queryKey: ["cluster"], queryFn: () => ask<Cluster>("/cluster"), refetchInterval: 1000, staleTime: 0 });
+
+export const useLogs = (service: string) =>
+  useQuery({ queryKey: ["logs", service], queryFn: ({ signal }) => text(`/cluster/services/${service}/logs`, signal), refetchInterval: 5000 });
+
+export const useModules = () => useQuery({ queryKey: ["modules"], queryFn: () => ask<ModuleImage[]>("/modules") });

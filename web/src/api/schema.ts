@@ -687,10 +687,172 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/about": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * About
+         * @description What this hub has.
+         */
+        get: operations["about_api_v1_about_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/cluster": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Look
+         * @description Nodes, services and what runs where; networks; names of secrets and configs. 404 where there is no Swarm.
+         */
+        get: operations["look_api_v1_cluster_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/cluster/services/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Remove Service
+         * @description Remove a service, and with it its containers.
+         */
+        delete: operations["remove_service_api_v1_cluster_services__name__delete"];
+        options?: never;
+        head?: never;
+        /**
+         * Change Service
+         * @description Scale, restart, update the image, or roll back.
+         */
+        patch: operations["change_service_api_v1_cluster_services__name__patch"];
+        trace?: never;
+    };
+    "/api/v1/cluster/services/{name}/logs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Logs
+         * @description The last lines that its containers printed. They may have secrets in them: for admins.
+         */
+        get: operations["logs_api_v1_cluster_services__name__logs_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/cluster/stacks/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Remove Stack
+         * @description Remove every service of a stack.
+         */
+        delete: operations["remove_stack_api_v1_cluster_stacks__name__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/cluster/nodes/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Change Node
+         * @description Drain a node, pause it, or let it take work again.
+         */
+        patch: operations["change_node_api_v1_cluster_nodes__name__patch"];
+        trace?: never;
+    };
+    "/api/v1/modules": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Modules
+         * @description What the registry holds: modules, their parameters and digests.
+         */
+        get: operations["modules_api_v1_modules_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /**
+         * About
+         * @description What a hub has besides tasks.
+         */
+        About: {
+            /** Version */
+            version: string;
+            /**
+             * Cluster
+             * @description It stands beside a Swarm.
+             */
+            cluster: boolean;
+            /**
+             * Modules
+             * @description It knows a registry of modules.
+             */
+            modules: boolean;
+        };
         /**
          * Attempt
          * @description One run of a task.
@@ -772,6 +934,39 @@ export interface components {
         Changed: {
             /** Count */
             count: number;
+        };
+        /**
+         * Cluster
+         * @description A Swarm at one time.
+         */
+        Cluster: {
+            /** At */
+            at: number;
+            /**
+             * Engine
+             * @description The version of the Docker Engine that was asked.
+             */
+            engine: string;
+            /** Nodes */
+            nodes: components["schemas"]["Node"][];
+            /** Services */
+            services: components["schemas"]["Service"][];
+            /**
+             * Replicas
+             * @description Those that are wanted, and of every place the last one that failed.
+             */
+            replicas: components["schemas"]["Replica"][];
+            /** Networks */
+            networks: components["schemas"]["Network"][];
+            /** Secrets */
+            secrets: components["schemas"]["Named"][];
+            /** Configs */
+            configs: components["schemas"]["Named"][];
+            /**
+             * Volumes
+             * @description Of the manager that was asked.
+             */
+            volumes: components["schemas"]["Named"][];
         };
         /**
          * Compile
@@ -938,6 +1133,58 @@ export interface components {
             kind: string;
         };
         /**
+         * ModuleImage
+         * @description A module in the registry.
+         */
+        ModuleImage: {
+            /** Name */
+            name: string;
+            /** Tag */
+            tag: string;
+            /** Digest */
+            digest: string;
+            /** Size */
+            size: number;
+            /** Platform */
+            platform: string;
+            /** Language */
+            language: string;
+            /** About */
+            about: string;
+            /** Parameters */
+            parameters: {
+                [key: string]: components["schemas"]["Parameter"];
+            };
+        };
+        /**
+         * Named
+         * @description A secret, a config or a volume: never what is in it.
+         */
+        Named: {
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /** Created */
+            created: number;
+        };
+        /**
+         * Network
+         * @description A network.
+         */
+        Network: {
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /** Driver */
+            driver: string;
+            /** Scope */
+            scope: string;
+            /** Subnets */
+            subnets: string[];
+        };
+        /**
          * NewToken
          * @description A token with its secret, which is shown once.
          */
@@ -964,6 +1211,80 @@ export interface components {
              * @description For the page; the command line uses tokens.
              */
             password?: string | null;
+        };
+        /**
+         * Node
+         * @description A machine of the Swarm.
+         */
+        Node: {
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /**
+             * Role
+             * @description manager or worker.
+             */
+            role: string;
+            /** Is Leader */
+            is_leader: boolean;
+            /**
+             * State
+             * @description ready, or down.
+             */
+            state: string;
+            /**
+             * Availability
+             * @description active, pause or drain.
+             */
+            availability: string;
+            /** Address */
+            address: string;
+            /**
+             * Platform
+             * @description As linux/amd64.
+             */
+            platform: string;
+            /** Cpus */
+            cpus: number;
+            /** Memory */
+            memory: number;
+            /** Gpus */
+            gpus: number;
+            /**
+             * Reserved Cpus
+             * @description Of what runs there.
+             */
+            reserved_cpus: number;
+            /** Reserved Memory */
+            reserved_memory: number;
+            /** Labels */
+            labels: {
+                [key: string]: string;
+            };
+        };
+        /**
+         * NodeChange
+         * @description What a node is to take.
+         */
+        NodeChange: {
+            /**
+             * Availability
+             * @description active; pause: nothing new; drain: what runs there moves to others.
+             */
+            availability: string;
+        };
+        /**
+         * Parameter
+         * @description What a module takes.
+         */
+        Parameter: {
+            /** Type */
+            type: string;
+            /** Default */
+            default: string | null;
+            /** Help */
+            help: string;
         };
         /**
          * Query
@@ -999,6 +1320,44 @@ export interface components {
             created_from?: number | null;
             /** Created Until */
             created_until?: number | null;
+            /**
+             * Executor
+             * @description The id of the executor that has it, or had it last.
+             */
+            executor?: string | null;
+        };
+        /**
+         * Replica
+         * @description One container of a service (a task, in Swarm's own words).
+         */
+        Replica: {
+            /** Id */
+            id: string;
+            /**
+             * Service
+             * @description The service's id.
+             */
+            service: string;
+            /** Slot */
+            slot: number;
+            /**
+             * Node
+             * @description The node's id; empty while there is none.
+             */
+            node: string;
+            /** State */
+            state: string;
+            /** Desired */
+            desired: string;
+            /**
+             * Why
+             * @description What Docker says of it.
+             */
+            why: string;
+            /** Image */
+            image: string;
+            /** Changed */
+            changed: number;
         };
         /**
          * Sample
@@ -1035,6 +1394,74 @@ export interface components {
             slots: number;
             /** Busy */
             busy: number;
+        };
+        /**
+         * Service
+         * @description A service of the Swarm.
+         */
+        Service: {
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /**
+             * Stack
+             * @description Empty if it is of none.
+             */
+            stack: string;
+            /** Image */
+            image: string;
+            /**
+             * Mode
+             * @description replicated, global, or a job.
+             */
+            mode: string;
+            /**
+             * Replicas
+             * @description How many are wanted; null where that is no number to be chosen.
+             */
+            replicas: number | null;
+            /** Running */
+            running: number;
+            /**
+             * Ports
+             * @description As 8080:80/tcp.
+             */
+            ports: string[];
+            /** Created */
+            created: number;
+            /**
+             * Update
+             * @description How its last update went: updating, completed, paused, rollback_…; empty if there was none.
+             */
+            update: string;
+            /**
+             * Is Own
+             * @description Whether PARCS made it.
+             */
+            is_own: boolean;
+        };
+        /**
+         * ServiceChange
+         * @description What is to be otherwise; what is not said stays.
+         */
+        ServiceChange: {
+            /** Replicas */
+            replicas?: number | null;
+            /** Image */
+            image?: string | null;
+            /**
+             * Restart
+             * @description Every container is replaced, one after another, as the service's update rules say.
+             * @default false
+             */
+            restart: boolean;
+            /**
+             * Rollback
+             * @description As it was before its last change.
+             * @default false
+             */
+            rollback: boolean;
         };
         /**
          * Submitted
@@ -1372,6 +1799,8 @@ export interface operations {
                 array?: number | null;
                 created_from?: number | null;
                 created_until?: number | null;
+                /** @description The id of the executor that has it, or had it last. */
+                executor?: string | null;
             };
             header?: never;
             path?: never;
@@ -1526,6 +1955,8 @@ export interface operations {
                 array?: number | null;
                 created_from?: number | null;
                 created_until?: number | null;
+                /** @description The id of the executor that has it, or had it last. */
+                executor?: string | null;
             };
             header?: never;
             path?: never;
@@ -2452,6 +2883,232 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+        };
+    };
+    about_api_v1_about_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["About"];
+                };
+            };
+        };
+    };
+    look_api_v1_cluster_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Cluster"];
+                };
+            };
+        };
+    };
+    remove_service_api_v1_cluster_services__name__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its id or name. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Changed"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    change_service_api_v1_cluster_services__name__patch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its id or name. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ServiceChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Changed"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    logs_api_v1_cluster_services__name__logs_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its id or name. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    remove_stack_api_v1_cluster_stacks__name__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its id or name. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Changed"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    change_node_api_v1_cluster_nodes__name__patch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its id or name. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NodeChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Changed"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    modules_api_v1_modules_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModuleImage"][];
+                };
             };
         };
     };

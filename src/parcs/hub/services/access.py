@@ -31,6 +31,7 @@ class Action(StrEnum):
     CHANGE_OWN = "change own tasks"
     CHANGE_ALL = "change everybody's tasks"
     MANAGE_EXECUTORS = "manage executors"
+    MANAGE_CLUSTER = "change the cluster"
     MANAGE_PEOPLE = "manage people and their tokens"
     EXECUTE = "run tasks"
 
