@@ -1,4 +1,4 @@
-"""``python -m benchmarks [channel] [pool] [start] [factor] [golang] [hub] [swarm] [--quick] [--json]``."""
+"""``python -m benchmarks [channel] [pool] [start] [factor] [golang] [hub] [page] [swarm] [--quick] [--json]``."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import sys
 from benchmarks.report import Row, show
 
 HERE = ("channel", "pool", "start", "factor", "golang")
-PARTS = (*HERE, "hub", "swarm")
+PARTS = (*HERE, "hub", "page", "swarm")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description="Ours beside a reference, as ratios."
     )
-    names = f"of {', '.join(PARTS)}; if none, all but hub (PostgreSQL) and swarm (a lab: root)"
+    names = (
+        f"of {', '.join(PARTS)}; if none, all but hub (PostgreSQL), page (Chromium) and swarm (a lab: root)"
+    )
     parser.add_argument("parts", nargs="*", metavar="PART", help=names)
     parser.add_argument("--quick", action="store_true", help="fewer rounds: a look, not a measurement")
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -1,7 +1,11 @@
-"""Every page, light and dark, wide and narrow: `python -m tests.page.screenshots FOLDER`."""
+"""Every page, light and dark, wide and narrow: `python -m tests.page.screenshots FOLDER`.
+
+The cluster's as well, if PARCS_HUB_DOCKER and PARCS_HUB_REGISTRY name a Swarm's manager and its registry.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 import time
@@ -60,6 +64,8 @@ def shoot(folder: Path) -> None:
                 "task-live": f"/tasks/{numbers['running']}", "new-task": f"/tasks/new?from={numbers['cpp']}",
                 "executors": "/executors", "people": "/people", "audit": "/people?tab=audit", "account": "/account",
             }  # fmt: skip
+            if os.environ.get("PARCS_HUB_DOCKER"):  # of a lab, say
+                pages |= {"cluster": "/cluster", "services": "/cluster?tab=services", "modules": "/modules"}
             for scheme in ("light", "dark"):
                 visitor = Visitor(browser, hub.url, viewport=WIDE, color_scheme=scheme).enter(
                     hub, "ada", "admin"

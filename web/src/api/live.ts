@@ -4,6 +4,8 @@ import type { History, Sample } from "./types";
 
 const KEPT = 450;
 const CALM_MS = 1000;
+/** Who somebody is, and what a hub has, do not change while a connection is made. */
+const STEADY = new Set(["me", "about"]);
 const SILENT_MS = 15_000;
 
 export type Link = "connecting" | "live" | "lost";
@@ -67,7 +69,7 @@ export function follow(client: QueryClient, tell: (link: Link) => void): () => v
       heard = Date.now();
       wait = 500;
       tell("live");
-      void client.invalidateQueries(); // whatever happened meanwhile
+      void client.invalidateQueries({ predicate: (query) => !STEADY.has(String(query.queryKey[0])) }); // whatever happened meanwhile
     };
     source.onerror = lose;
     source.addEventListener("changes", (event) => {

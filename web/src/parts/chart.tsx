@@ -3,7 +3,8 @@ import { useComputedColorScheme } from "@mantine/core";
 import { useEffect, useRef } from "react";
 import uPlot from "uplot";
 
-const WINDOW_S = 900;
+/** Less is not stretched to the chart's width. */
+const SHORTEST_S = 120;
 
 export type Line = { label: string; color: string; values: (number | null)[]; isFilled?: boolean };
 
@@ -29,8 +30,7 @@ export function Chart({ times, lines, label, format, height = 190 }: Props) {
       {
         width: box.clientWidth, height, padding: [8, 8, 0, 0],
         legend: { live: false }, cursor: { y: false, drag: { x: false, y: false } },
-        // The last quarter of an hour, however much of it is known: nothing is stretched while it fills.
-        scales: { x: { range: (_, __, max) => [max - WINDOW_S, max] }, y: { range: (_, __, max) => [0, Math.max(1, max * 1.1)] } },
+        scales: { x: { range: (_, min, max) => [Math.min(min, max - SHORTEST_S), max] }, y: { range: (_, __, max) => [0, Math.max(1, max * 1.1)] } },
         axes: [
           { stroke: ink, grid: { show: false }, ticks: grid, values: "{HH}:{mm}", space: 70, size: 28 },
           { stroke: ink, grid, ticks: { show: false }, values: (_, found) => found.map((value) => format(value)), size: 48 },
