@@ -17,10 +17,10 @@ from typing import Final
 
 import httpx2
 import psutil
-
-from benchmarks.report import Row
 from tests.hub.conftest import HubProcess
 from tests.page.browser import Visitor, chromium
+
+from benchmarks.report import Row
 
 _ROUNDS: Final = 5
 _PAGES: Final = 100

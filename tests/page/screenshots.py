@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx2
+
 from tests.hub.conftest import HubProcess
 from tests.page.browser import Visitor, chromium
 
@@ -45,6 +47,17 @@ def work(hub: HubProcess) -> dict[str, int]:
     return {"cpp": made, "running": running}
 
 
+def job_of(hub: HubProcess) -> str:
+    """A job that has run: the registry has the module (`parcs module push factor`)."""
+    headers = {"Authorization": f"Bearer {hub.token}"}
+    with httpx2.Client(base_url=f"{hub.url}/api/v1", headers=headers, timeout=60) as client:
+        wanted = {"module": "factor", "parameters": {"N": "12345678", "P": "6"}}
+        name = str(client.post("/jobs", json=wanted).raise_for_status().json()["job"])
+        while client.get(f"/jobs/{name}").json()["job"]["ended_at"] is None:
+            time.sleep(0.5)
+    return name
+
+
 def shoot(folder: Path) -> None:
     """Take them all."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -65,6 +78,8 @@ def shoot(folder: Path) -> None:
                 "executors": "/executors", "people": "/people", "audit": "/people?tab=audit", "account": "/account",
             }  # fmt: skip
             if os.environ.get("PARCS_HUB_DOCKER"):  # of a lab, say
+                job = job_of(hub)
+                pages |= {"jobs": "/jobs", "job": f"/jobs/{job}", "job-points": f"/jobs/{job}"}
                 pages |= {"cluster": "/cluster", "services": "/cluster?tab=services", "modules": "/modules"}
             for scheme in ("light", "dark"):
                 visitor = Visitor(browser, hub.url, viewport=WIDE, color_scheme=scheme).enter(
@@ -75,6 +90,10 @@ def shoot(folder: Path) -> None:
                     visitor.go(path)
                     visitor.page.get_by_role("heading", level=2).wait_for()
                     time.sleep(1)
+                    if name == "job":
+                        visitor.page.get_by_role("tab", name="Control space").click()
+                    elif name == "job-points":
+                        visitor.page.get_by_role("tab", name="Timeline").click()
                     visitor.page.screenshot(path=folder / f"{name}-{scheme}.png")
                     if scheme == "light":
                         visitor.page.set_viewport_size(NARROW)

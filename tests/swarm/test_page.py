@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -150,3 +150,46 @@ def test_a_viewer_changes_nothing(hub: HubProcess, cluster: Cluster, web: str) -
         assert viewer.delete(f"/cluster/services/{web}").status_code == 403
         assert viewer.get(f"/cluster/services/{web}/logs").status_code == 403
         assert viewer.patch("/cluster/nodes/node1", json={"availability": "drain"}).status_code == 403
+
+
+def test_a_job_from_its_form_to_its_result(page: Page, hub: HubProcess, cluster: Cluster) -> None:
+    cluster.parcs("module", "push", "factor")
+    page.goto(f"{hub.url}/jobs")
+    page.get_by_role("button", name="Start a job").click()
+    page.get_by_role("combobox", name="Module").click()
+    page.get_by_role("option", name="factor", exact=True).click()
+    page.get_by_label("N", exact=True).fill("1234")
+    page.get_by_label("P", exact=True).fill("3")
+    page.get_by_role("button", name="Start it").click()
+    expect(page.get_by_label("Result")).to_contain_text("617", timeout=60_000)
+    page.get_by_role("tab", name="Control space").click()
+    graph = page.get_by_role("img", name="The control space")
+    expect(graph.locator("rect")).to_have_count(4)  # the runner, and three points
+    expect(graph.locator("line")).to_have_count(3)
+    page.get_by_role("tab", name="Timeline").click()
+    expect(
+        page.get_by_role("img", name="When each program ran").locator("g[font-size='12'] title")
+    ).to_have_count(4)
+    page.get_by_role("tab", name="Points").click()
+    expect(page.locator("tbody tr")).to_have_count(4)
+    page.get_by_role("button", name="Remove").click()
+    page.get_by_role("dialog").get_by_role("button", name="Remove").click()
+    page.wait_for_url("**/jobs")
+
+
+def test_a_job_is_stopped_and_its_lines_come_while_it_runs(
+    page: Page, hub: HubProcess, cluster: Cluster, module: Callable[..., Path]
+) -> None:
+    runner = (
+        "import time\nfrom parcs.server import Runner, serve\n\n\nclass Slow(Runner):\n    def run(self):\n"
+        "        for i in range(600):\n            print('line', i, flush=True)\n            time.sleep(0.2)\n\n\n"
+        "serve(Slow())\n"
+    )
+    job = cluster.detach(str(module("slow-talk", runner=runner)))
+    page.goto(f"{hub.url}/jobs/{job}")
+    shown = page.locator("pre.output").last
+    expect(shown).to_contain_text("| line 5", timeout=30_000)
+    page.get_by_label("Lines that contain").fill("line 3")
+    expect(shown).not_to_contain_text("line 5")
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_role("button", name="Remove")).to_be_visible(timeout=SEEN_MS)

@@ -13,6 +13,8 @@ const TaskPage = lazy(() => import("./pages/task"));
 const NewTask = lazy(() => import("./pages/new-task"));
 const Executors = lazy(() => import("./pages/executors"));
 const ClusterPage = lazy(() => import("./pages/cluster"));
+const Jobs = lazy(() => import("./pages/jobs"));
+const JobPage = lazy(() => import("./pages/job"));
 const Modules = lazy(() => import("./pages/modules"));
 const People = lazy(() => import("./pages/people"));
 const Account = lazy(() => import("./pages/account"));
@@ -35,6 +37,8 @@ export function App() {
           <Route path="/tasks/new" component={NewTask} />
           <Route path="/tasks/:id">{({ id }) => <TaskPage key={id} id={Number(id)} />}</Route>
           <Route path="/executors" component={Executors} />
+          <Route path="/jobs" component={Jobs} />
+          <Route path="/jobs/:name">{({ name }) => <JobPage key={name} name={name} />}</Route>
           <Route path="/cluster" component={ClusterPage} />
           <Route path="/modules" component={Modules} />
           <Route path="/people" component={People} />

@@ -12,6 +12,7 @@ type Place = { path: string; name: string; isForAdmins?: boolean; needs?: "clust
 const PLACES: Place[] = [
   { path: "/", name: "Overview" },
   { path: "/tasks", name: "Tasks" },
+  { path: "/jobs", name: "Jobs", needs: "cluster" },
   { path: "/executors", name: "Executors" },
   { path: "/cluster", name: "Cluster", needs: "cluster" },
   { path: "/modules", name: "Modules", needs: "modules" },

@@ -9,7 +9,7 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from parcs.hub.api import cluster, executors, gate, khala, page, people, problems, tasks, watch
+from parcs.hub.api import cluster, executors, gate, jobs, khala, page, people, problems, tasks, watch
 from parcs.hub.state import Hub
 from parcs.version import VERSION
 
@@ -45,7 +45,7 @@ def create(hub: Hub) -> FastAPI:
     async def _(request: Request, error: gate.RateError) -> JSONResponse:
         return problems.problem(429, "too-often", str(error))
 
-    for room in (tasks, executors, people, watch, cluster, khala):
+    for room in (tasks, executors, people, watch, cluster, jobs, khala):
         app.include_router(room.router)
     app.state.page = page.Page()
     app.include_router(page.router)  # the last: it takes every address that is left

@@ -16,6 +16,7 @@ from parcs.hub.services.changes import Changes, News
 from parcs.hub.services.cluster import Clusters
 from parcs.hub.services.dispatch import Dispatch
 from parcs.hub.services.hubs import Hubs
+from parcs.hub.services.jobs import Jobs
 from parcs.hub.services.pulse import Pulse
 from parcs.hub.services.rates import Rates
 from parcs.hub.services.upkeep import Upkeep
@@ -52,6 +53,7 @@ class Hub:
         self.upkeep = Upkeep(self.database, self.dispatch, self.access, settings, clock)
         self.hubs = Hubs(self.database, self.changes, settings, clock, self._on_heard, self.dispatch.doubt)
         self.cluster = Clusters(settings.docker, settings.registry, clock)
+        self.jobs = Jobs(self.cluster)
         self.pulse = Pulse(self.database, self.changes, clock)
         self._hearing: set[asyncio.Task[None]] = set()
 
@@ -74,6 +76,7 @@ class Hub:
             with contextlib.suppress(errors.DatabaseUnavailableError, TimeoutError):
                 async with asyncio.timeout(_LEAVE_S):
                     await self.hubs.leave()
+            await asyncio.to_thread(self.jobs.close)
             await asyncio.to_thread(self.database.close)
 
     def _on_heard(self, news: Sequence[News]) -> None:

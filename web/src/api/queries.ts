@@ -1,6 +1,6 @@
-import { keepPreviousData, useQuery } from "@tanstack/react-query";
+import { keepPreviousData, useQuery, useQueryClient } from "@tanstack/react-query";
 import { ask, text } from "./http";
-import type { About, AuditPage, Cluster, ModuleImage, Executor, History, HubSeen, TaskDetail, TaskPage, Token, User } from "./types";
+import type { About, AuditPage, Cluster, ModuleImage, Executor, History, HubSeen, Job, JobDetail, Line, TaskDetail, TaskPage, Token, User } from "./types";
 
 export const useHistory = () =>
   useQuery({ queryKey: ["history"], queryFn: () => ask<History>("/history"), staleTime: Infinity });
@@ -55,3 +55,28 @@ export const useLogs = (service: string) =>
   useQuery({ queryKey: ["logs", service], queryFn: ({ signal }) => text(`/cluster/services/${service}/logs`, signal), refetchInterval: 5000 });
 
 export const useModules = () => useQuery({ queryKey: ["modules"], queryFn: () => ask<ModuleImage[]>("/modules") });
+
+export const useJobs = () => useQuery({ queryKey: ["jobs"], queryFn: () => ask<Job[]>("/jobs"), refetchInterval: 2000, staleTime: 0 });
+
+export const useJob = (name: string) =>
+  useQuery({
+    queryKey: ["job", name],
+    queryFn: () => ask<JobDetail>(`/jobs/${name}`),
+    refetchInterval: (query) => (query.state.data?.job.ended_at ? false : 1000),
+    staleTime: 0,
+  });
+
+/** Lines come in pieces: each asks for what follows the last. */
+export const useLines = (name: string, isOver: boolean) => {
+  const client = useQueryClient();
+  return useQuery({
+    queryKey: ["lines", name],
+    queryFn: async ({ signal }) => {
+      const before = client.getQueryData<Line[]>(["lines", name]) ?? [];
+      const found = await ask<Line[]>(`/jobs/${name}/lines?after=${before.at(-1)?.number ?? 0}`, { signal });
+      return found.length ? [...before, ...found].slice(-5000) : before;
+    },
+    refetchInterval: isOver ? 5000 : 1000,
+    staleTime: 0,
+  });
+};

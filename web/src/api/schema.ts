@@ -831,6 +831,94 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/jobs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List All
+         * @description All jobs of the Swarm, the newest first.
+         */
+        get: operations["list_all_api_v1_jobs_get"];
+        put?: never;
+        /**
+         * Start
+         * @description Run a module of the registry as a job. The first puts PARCS's engine server on the Swarm.
+         */
+        post: operations["start_api_v1_jobs_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show
+         * @description A job whole: its programs, where they run, and how each came to run.
+         */
+        get: operations["show_api_v1_jobs__name__get"];
+        put?: never;
+        post?: never;
+        /**
+         * Forget
+         * @description Remove an ended job from the list, with what it printed.
+         */
+        delete: operations["forget_api_v1_jobs__name__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/{name}/lines": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Lines
+         * @description What its programs printed, merged, after a line's number.
+         */
+        get: operations["lines_api_v1_jobs__name__lines_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/{name}/stop": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Stop
+         * @description End a job and all its points.
+         */
+        post: operations["stop_api_v1_jobs__name__stop_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -1061,6 +1149,62 @@ export interface components {
             last_seen: number;
         };
         /**
+         * Job
+         * @description One run of a runner, with its points.
+         */
+        Job: {
+            /** Job */
+            job: string;
+            /** Module */
+            module: string;
+            /** State */
+            state: string;
+            /** Points */
+            points: number;
+            /** Created At */
+            created_at: number;
+            /** Ended At */
+            ended_at: number | null;
+            /** Exit Code */
+            exit_code: number | null;
+            /**
+             * Result
+             * @description What its runner gave, as JSON.
+             */
+            result: unknown;
+            /**
+             * Why
+             * @description Why it did not end well.
+             */
+            why: string;
+        };
+        /**
+         * JobDetail
+         * @description A job whole.
+         */
+        JobDetail: {
+            job: components["schemas"]["Job"];
+            /** Programs */
+            programs: components["schemas"]["Program"][];
+            /**
+             * Summary
+             * @description Where its time went, in words, when it is over.
+             */
+            summary: string;
+        };
+        /**
+         * JobRequest
+         * @description A module of the registry, and its parameters.
+         */
+        JobRequest: {
+            /** Module */
+            module: string;
+            /** Parameters */
+            parameters?: {
+                [key: string]: string;
+            };
+        };
+        /**
          * Limits
          * @description What a task may use. Nothing said is no limit, but for output, files and processes.
          */
@@ -1098,6 +1242,27 @@ export interface components {
              * @description False: it must have none. True: it must have one. Nothing: as its isolation has it.
              */
             network?: boolean | null;
+        };
+        /**
+         * Line
+         * @description One line that one of its programs printed.
+         */
+        Line: {
+            /** Number */
+            number: number;
+            /** Time */
+            time: number;
+            /** Source */
+            source: string;
+            /** Node */
+            node: string;
+            /**
+             * Stream
+             * @description 1 for standard output, 2 for standard error.
+             */
+            stream: number;
+            /** Text */
+            text: string;
         };
         /**
          * Login
@@ -1285,6 +1450,47 @@ export interface components {
             default: string | null;
             /** Help */
             help: string;
+        };
+        /**
+         * Program
+         * @description The runner, or a point.
+         */
+        Program: {
+            /** Name */
+            name: string;
+            /** Module */
+            module: string;
+            /**
+             * Creator
+             * @description Who asked for it; empty for the runner.
+             */
+            creator: string;
+            /** State */
+            state: string;
+            /** Node */
+            node: string;
+            /**
+             * Launcher
+             * @description batch, service or warm.
+             */
+            launcher: string;
+            /** Language */
+            language: string;
+            /** Cpu S */
+            cpu_s: number | null;
+            /** Memory */
+            memory: number | null;
+            /** Why */
+            why: string;
+            /**
+             * Stages
+             * @description When its start came how far: accepted, scheduled, image, created, running, called.
+             */
+            stages: {
+                [key: string]: number;
+            };
+            /** Ended At */
+            ended_at: number | null;
         };
         /**
          * Query
@@ -3108,6 +3314,191 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ModuleImage"][];
+                };
+            };
+        };
+    };
+    list_all_api_v1_jobs_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Job"][];
+                };
+            };
+        };
+    };
+    start_api_v1_jobs_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["JobRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        [key: string]: string;
+                    };
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    show_api_v1_jobs__name__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The job's name. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobDetail"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    forget_api_v1_jobs__name__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The job's name. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Changed"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    lines_api_v1_jobs__name__lines_get: {
+        parameters: {
+            query?: {
+                after?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The job's name. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Line"][];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    stop_api_v1_jobs__name__stop_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The job's name. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Changed"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
                 };
             };
         };

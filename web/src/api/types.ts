@@ -22,3 +22,7 @@ export type Service = Schemas["Service"];
 export type Replica = Schemas["Replica"];
 export type Node = Schemas["Node"];
 export type ModuleImage = Schemas["ModuleImage"];
+export type Job = Schemas["Job"];
+export type JobDetail = Schemas["JobDetail"];
+export type Program = Schemas["Program"];
+export type Line = Schemas["Line"];

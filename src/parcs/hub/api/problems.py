@@ -22,6 +22,8 @@ STATUSES: Final[dict[type[errors.ParcsError], tuple[int, str]]] = {
     errors.ConflictError: (409, "conflict"),
     errors.TooMuchError: (413, "too-much"),
     errors.DatabaseUnavailableError: (503, "database-unavailable"),
+    errors.EngineUnavailableError: (503, "engine-unavailable"),
+    errors.EngineError: (409, "engine"),
     errors.SwarmError: (409, "swarm"),
     errors.DockerUnavailableError: (503, "docker-unavailable"),
     errors.DockerError: (502, "docker"),

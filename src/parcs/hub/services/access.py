@@ -31,6 +31,7 @@ class Action(StrEnum):
     CHANGE_OWN = "change own tasks"
     CHANGE_ALL = "change everybody's tasks"
     MANAGE_EXECUTORS = "manage executors"
+    RUN_JOBS = "run and stop jobs"
     MANAGE_CLUSTER = "change the cluster"
     MANAGE_PEOPLE = "manage people and their tokens"
     EXECUTE = "run tasks"
@@ -38,7 +39,7 @@ class Action(StrEnum):
 
 RIGHTS: Final[dict[str, frozenset[Action]]] = {
     "viewer": frozenset({Action.LOOK}),
-    "member": frozenset({Action.LOOK, Action.SUBMIT, Action.CHANGE_OWN}),
+    "member": frozenset({Action.LOOK, Action.SUBMIT, Action.CHANGE_OWN, Action.RUN_JOBS}),
     "admin": frozenset(set(Action) - {Action.EXECUTE}),
     "executor": frozenset({Action.EXECUTE}),
 }

@@ -35,7 +35,7 @@ class Clusters:
     """
 
     def __init__(self, where: str, registry: str, clock: Callable[[], float]) -> None:
-        self._where, self._registry, self._clock = where, registry, clock
+        self._where, self.registry, self._clock = where, registry, clock
         self._docker: Docker | None = None
         self._lock = threading.Lock()
         self._seen: tuple[float, contract.Cluster] | None = None
@@ -43,7 +43,7 @@ class Clusters:
     @property
     def about(self) -> tuple[bool, bool]:
         """Whether this hub has a Swarm, and a registry."""
-        return bool(self._where), bool(self._where and self._registry)
+        return bool(self._where), bool(self._where and self.registry)
 
     async def look(self) -> contract.Cluster:
         """The Swarm as it is.
@@ -76,7 +76,7 @@ class Clusters:
 
     async def logs(self, name: str) -> str:
         """The last lines that a service's containers printed, each with its node."""
-        return await asyncio.to_thread(lambda: _logs(self._engine(), name))
+        return await asyncio.to_thread(lambda: _logs(self.engine(), name))
 
     async def modules(self) -> list[contract.ModuleImage]:
         """What the registry holds."""
@@ -85,7 +85,7 @@ class Clusters:
     async def _change(self, work: Callable[[Docker], Answer]) -> Answer:
         def do() -> Answer:
             try:
-                return work(self._engine())
+                return work(self.engine())
             except errors.DockerError as error:
                 raise _said(error) from error
             finally:
@@ -93,7 +93,12 @@ class Clusters:
 
         return await asyncio.to_thread(do)
 
-    def _engine(self) -> Docker:
+    def engine(self) -> Docker:
+        """The Docker Engine.
+
+        Raises:
+            NotFoundError: this hub has none.
+        """
         if not self._where:
             raise errors.NotFoundError(
                 "this hub has no Swarm; start it on a manager with PARCS_HUB_DOCKER=unix:///var/run/docker.sock"
@@ -110,18 +115,18 @@ class Clusters:
         with self._lock:  # whoever comes meanwhile has the same answer
             now = self._clock()
             if self._seen is None or now - self._seen[0] > _KNOWN_S:
-                self._seen = now, _look(self._engine(), now)
+                self._seen = now, _look(self.engine(), now)
             return self._seen[1]
 
     def _modules(self) -> list[contract.ModuleImage]:
-        if not self._registry:
+        if not self.registry:
             raise errors.NotFoundError(
                 "this hub knows no registry; start it with PARCS_HUB_REGISTRY=HOST:PORT, "
                 "where parcs module push goes"
             )
         from parcs.image.repository import Repository
 
-        repository = Repository(self._engine(), self._registry)
+        repository = Repository(self.engine(), self.registry)
         return [_module(image) for name in repository.names() for image in repository.tags(name)]
 
 

@@ -1,0 +1,89 @@
+"""The shapes of a Swarm's jobs as the hub's HTTP API shows them. Times are seconds since 1970, sizes bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+_STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
+_OPEN = {"use_attribute_docstrings": True}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a runner, with its points."""
+
+    __pydantic_config__ = _OPEN
+
+    job: str
+    module: str
+    state: str
+    points: int
+    created_at: float
+    ended_at: float | None
+    exit_code: int | None
+    result: Any
+    """What its runner gave, as JSON."""
+    why: str
+    """Why it did not end well."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """The runner, or a point."""
+
+    __pydantic_config__ = _OPEN
+
+    name: str
+    module: str
+    creator: str
+    """Who asked for it; empty for the runner."""
+    state: str
+    node: str
+    launcher: str
+    """batch, service or warm."""
+    language: str
+    cpu_s: float | None
+    memory: int | None
+    why: str
+    stages: Mapping[str, float]
+    """When its start came how far: accepted, scheduled, image, created, running, called."""
+    ended_at: float | None
+
+
+@dataclass(frozen=True)
+class JobDetail:
+    """A job whole."""
+
+    __pydantic_config__ = _OPEN
+
+    job: Job
+    programs: Sequence[Program]
+    summary: str
+    """Where its time went, in words, when it is over."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line that one of its programs printed."""
+
+    __pydantic_config__ = _OPEN
+
+    number: int
+    time: float
+    source: str
+    node: str
+    stream: int
+    """1 for standard output, 2 for standard error."""
+    text: str
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """A module of the registry, and its parameters."""
+
+    __pydantic_config__ = _STRICT
+
+    module: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
