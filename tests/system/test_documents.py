@@ -50,10 +50,12 @@ def test_the_program_without_a_runner_gets_its_echo(modules: Modules) -> None:
 def test_every_route_is_in_the_document_of_the_api() -> None:
     """And nothing else is: what the hub serves, and what docs/api.md lists, are the same."""
     from parcs.contract.tasks import API
-    from parcs.hub.api import executors, people, tasks, watch
+    from parcs.hub.api import cluster, executors, jobs, people, tasks, watch
 
     listed = set(re.findall(r"`(GET|POST|PATCH|DELETE) (/[^`]*)`", (ROOT / "docs" / "api.md").read_text()))
-    routes = [route for room in (tasks, executors, people, watch) for route in room.router.routes]
+    routes = [
+        route for room in (tasks, executors, people, watch, cluster, jobs) for route in room.router.routes
+    ]
     served = {
         (method, route.path.removeprefix(API).replace(":path", ""))  # type: ignore[attr-defined]
         for route in routes

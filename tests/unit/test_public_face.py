@@ -42,7 +42,7 @@ def test_every_command_in_the_documents_exists() -> None:
     for document in DOCUMENTS:
         for name in re.findall(r"^(?:\S*/)?parcs ([a-z]+)", document.read_text(), re.MULTILINE):
             assert name in commands, f"{document.name}: parcs {name}"
-        for script in re.findall(r"scripts/(\w+)", document.read_text()):
+        for script in re.findall(r"scripts/([\w-]+)", document.read_text()):
             assert (ROOT / "scripts" / script).is_file(), f"{document.name}: scripts/{script}"
 
 

@@ -42,7 +42,7 @@ export default function JobPage({ name }: { name: string }) {
       </Text>
       {job.why && <ProblemNote error={job.why} />}
       {job.result !== null && job.result !== undefined && (
-        <section><Text size="sm" fw={600} mb={4}>Result</Text><pre className="output" tabIndex={0} aria-label="Result">{JSON.stringify(job.result, null, 2)}</pre></section>
+        <section><Text size="sm" fw={600} mb={4}>Result</Text><pre className="output" tabIndex={0} aria-label="Result">{written(job.result)}</pre></section>
       )}
       {summary && <Text size="sm">{summary}</Text>}
       <Tabs defaultValue="output" keepMounted={false}>
@@ -57,6 +57,13 @@ export default function JobPage({ name }: { name: string }) {
       </Tabs>
     </Stack>
   );
+}
+
+const SHORT = 2000;
+
+function written(result: unknown) {
+  const line = JSON.stringify(result);
+  return line.length < SHORT ? line : JSON.stringify(result, null, 2);
 }
 
 function Lines({ name, isOver, programs }: { name: string; isOver: boolean; programs: readonly Program[] }) {

@@ -30,14 +30,14 @@ function Card({ module }: { module: ModuleImage }) {
         <Text size="sm">{module.about}</Text>
         <Text size="xs" c="dimmed">{[module.language, module.platform, bytes(module.size)].filter(Boolean).join(" · ")} · <span className="mono">{module.digest}</span></Text>
         {parameters.length > 0 && (
-          <Table>
+          <div className="scroll"><Table>
             <Table.Thead><Table.Tr><Table.Th>Parameter</Table.Th><Table.Th>Type</Table.Th><Table.Th>Default</Table.Th><Table.Th>What it is</Table.Th></Table.Tr></Table.Thead>
             <Table.Tbody>
               {parameters.map(([name, each]) => (
                 <Table.Tr key={name}><Table.Td>{name}</Table.Td><Table.Td>{each.type}</Table.Td><Table.Td>{each.default ?? ""}</Table.Td><Table.Td>{each.help}</Table.Td></Table.Tr>
               ))}
             </Table.Tbody>
-          </Table>
+          </Table></div>
         )}
         <Copy text={`parcs run ${module.name}${example} --on swarm`} />
       </Stack>

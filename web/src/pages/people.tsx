@@ -106,7 +106,7 @@ function Audit({ cursor, go }: { cursor: string; go: (cursor: string | null) => 
             {found.data?.entries.map((each, i) => (
               <Table.Tr key={`${each.at}.${i}`}>
                 <Table.Td><Ago at={each.at} /></Table.Td><Table.Td>{each.user}</Table.Td><Table.Td>{each.action}</Table.Td>
-                <Table.Td className="mono">{each.subject}</Table.Td><Table.Td>{each.address}</Table.Td>
+                <Table.Td className="mono" style={{ whiteSpace: "normal" }}>{each.subject}</Table.Td><Table.Td>{each.address}</Table.Td>
               </Table.Tr>
             ))}
           </Table.Tbody>

@@ -20,7 +20,7 @@ Answer = TypeVar("Answer")
 _KNOWN_S: Final = 0.8
 """For how long an answer is for everybody: a hundred pages ask the Engine as often as one."""
 _STACK: Final = "com.docker.stack.namespace"
-_OWN: Final = "org.parcs."
+_OWN: Final = "parcs."
 _AVAILABILITIES: Final = ("active", "pause", "drain")
 _TAIL: Final = 500
 _LOG_S: Final = 5.0
