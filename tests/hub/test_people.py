@@ -7,6 +7,7 @@ import re
 import stat
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx2
 import pytest
@@ -46,6 +47,21 @@ ROUTES: dict[tuple[str, str], set[str]] = {
     ("get", "/api/v1/hubs"): LOOK,
     ("get", "/api/v1/executors"): LOOK,
     ("post", "/api/v1/executors/{name}/{verb}"): ADMIN,
+    ("get", "/api/v1/about"): LOOK,
+    ("get", "/api/v1/history"): LOOK,
+    ("get", "/api/v1/cluster"): LOOK,
+    ("patch", "/api/v1/cluster/services/{name}"): ADMIN,
+    ("delete", "/api/v1/cluster/services/{name}"): ADMIN,
+    ("get", "/api/v1/cluster/services/{name}/logs"): ADMIN,
+    ("delete", "/api/v1/cluster/stacks/{name}"): ADMIN,
+    ("patch", "/api/v1/cluster/nodes/{name}"): ADMIN,
+    ("get", "/api/v1/modules"): LOOK,
+    ("get", "/api/v1/jobs"): LOOK,
+    ("post", "/api/v1/jobs"): SUBMIT,
+    ("get", "/api/v1/jobs/{name}"): LOOK,
+    ("get", "/api/v1/jobs/{name}/lines"): LOOK,
+    ("post", "/api/v1/jobs/{name}/stop"): SUBMIT,
+    ("delete", "/api/v1/jobs/{name}"): SUBMIT,
     ("get", "/api/v1/me"): KNOWN,
     ("post", "/api/v1/login"): ANYBODY,
     ("post", "/api/v1/logout"): KNOWN,
@@ -60,7 +76,7 @@ ROUTES: dict[tuple[str, str], set[str]] = {
     ("get", "/healthz"): ANYBODY,
     ("get", "/readyz"): ANYBODY,
 }
-"""Who is let in. The events' stream has no end: it is tested by itself."""
+"""Who is let in. The streams of events have no end: they are tested by themselves."""
 
 BODIES: dict[str, object] = {
     "/api/v1/tasks": {"command": "true", "where": {"no": "such"}},
@@ -72,6 +88,9 @@ BODIES: dict[str, object] = {
     "/api/v1/users": {"name": "new"},
     "/api/v1/users/{name}": {"role": "member"},
     "/api/v1/tokens": {"name": "t"},
+    "/api/v1/jobs": {"module": "m"},
+    "/api/v1/cluster/services/{name}": {"replicas": 1},
+    "/api/v1/cluster/nodes/{name}": {"availability": "drain"},
     "/api/v1/login": {"name": "x", "password": "y"},
 }
 
@@ -97,7 +116,7 @@ def test_every_route_by_every_role(people: tuple[HubProcess, dict[str, str]]) ->
     hub, secrets = people
     schema = httpx2.get(f"{hub.url}/api/v1/openapi.json").json()
     real = {(method, path) for path, methods in schema["paths"].items() for method in methods}
-    assert real - {("get", "/api/v1/events")} == ROUTES.keys()
+    assert real - {("get", "/api/v1/events"), ("get", "/api/v1/live")} == ROUTES.keys()
     with hub.client() as client:
         own = dict.fromkeys(secrets, 0)
         for role in ("member", "admin"):
@@ -182,11 +201,18 @@ def test_the_page_is_served_by_the_hub_alone(people: tuple[HubProcess, dict[str,
     hub, _ = people
     page = httpx2.get(hub.url)
     assert page.headers["content-type"].startswith("text/html")
-    assert "default-src 'self'" in page.headers["content-security-policy"]
+    assert "default-src 'none'" in page.headers["content-security-policy"]
     wanted = re.findall(r'(?:src|href)="([^"]+)"', page.text)
     assert wanted
     for name in (name for name in wanted if not name.startswith("data:")):
-        assert httpx2.get(f"{hub.url}/{name}").is_success
+        file = httpx2.get(hub.url + name)
+        assert file.is_success
+        assert file.headers.get("content-encoding") in ("br", "gzip") or not name.startswith("/assets")
+        same = httpx2.get(hub.url + name, headers={"If-None-Match": file.headers["etag"]})
+        assert same.status_code == 304
+    assert httpx2.get(f"{hub.url}/tasks/17").text == page.text  # the page itself knows its addresses
+    assert httpx2.get(f"{hub.url}/api/v1/no-such").status_code == 404
+    assert httpx2.get(f"{hub.url}/api/v1/no-such").headers["content-type"] == "application/problem+json"
     assert httpx2.get(f"{hub.url}/../hub.json").status_code == 404
 
 
@@ -228,9 +254,35 @@ def test_news_are_streamed(people: tuple[HubProcess, dict[str, str]]) -> None:
         assert {"id": number, "state": "queued"} in seen
 
 
+def test_a_page_is_told_what_changed_and_how_the_hub_is(people: tuple[HubProcess, dict[str, str]]) -> None:
+    hub, secrets = people
+    headers = headers_of(secrets["viewer"])
+    with httpx2.stream("GET", f"{hub.url}/api/v1/live", headers=headers) as answer, hub.client() as client:
+        lines = answer.iter_lines()
+        assert next(lines) == ": watching"
+        number = client.submit("true", where={"no": "such"}).first
+        client.cancel(number)
+        changed: set[int] = set()
+        sample: dict[str, Any] = {}
+        kind = ""
+        for line in lines:
+            kind = line.removeprefix("event: ") if line.startswith("event: ") else kind
+            if line.startswith("data: "):
+                said = json.loads(line[6:])
+                if kind == "sample" and number in changed:
+                    sample = said
+                    break
+                changed |= set(said.get("tasks", ()))
+    assert sample["counts"]["cancelled"] >= 1
+    assert sample["cancelled_per_s"] > 0
+    history = httpx2.get(f"{hub.url}/api/v1/history", headers=headers).json()
+    assert sample in history["samples"]
+
+
 def test_too_many_requests_are_refused(make_hub: Callable[..., HubProcess]) -> None:
     hub = make_hub(PARCS_HUB_REQUESTS_PER_S="2")
-    answers = [httpx2.get(f"{hub.url}/api/v1/me", headers=headers_of(hub.token)) for _ in range(15)]
+    with httpx2.Client(headers=headers_of(hub.token)) as client:
+        answers = [client.get(f"{hub.url}/api/v1/me") for _ in range(15)]
     assert answers[0].status_code == 200
     assert answers[-1].status_code == 429
     assert answers[-1].headers["retry-after"]
@@ -280,7 +332,8 @@ def test_no_request_that_the_schema_allows_is_the_hubs_fault(
     begin = time.monotonic()
     for result in schema.get_all_operations():
         operation = result.ok()
-        if operation.path in ("/api/v1/events", "/api/v1/logout", "/api/v1/tokens/{number}"):
+        endless = ("/api/v1/events", "/api/v1/live")
+        if operation.path in (*endless, "/api/v1/logout", "/api/v1/tokens/{number}"):
             continue
 
         @hypothesis.given(case=operation.as_strategy())

@@ -54,7 +54,8 @@ def test_every_link_in_the_documents_leads_somewhere() -> None:
 
 def test_every_setting_is_documented() -> None:
     text = "".join(
-        (ROOT / "docs" / f"{name}.md").read_text() for name in ("modules", "protocol", "swarm", "tasks", "ha")
+        (ROOT / "docs" / f"{name}.md").read_text()
+        for name in ("modules", "protocol", "swarm", "tasks", "ha", "page")
     )
     source = "".join(path.read_text() for path in (ROOT / "src" / "parcs").rglob("*.py"))
     for variable in set(re.findall(r"\bPARCS_[A-Z_]+\b", source)):
