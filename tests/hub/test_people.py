@@ -46,6 +46,7 @@ ROUTES: dict[tuple[str, str], set[str]] = {
     ("get", "/api/v1/archives/{digest}"): KNOWN,
     ("get", "/api/v1/hubs"): LOOK,
     ("get", "/api/v1/executors"): LOOK,
+    ("get", "/api/v1/executors/loads"): LOOK,
     ("post", "/api/v1/executors/{name}/{verb}"): ADMIN,
     ("get", "/api/v1/about"): LOOK,
     ("get", "/api/v1/history"): LOOK,
@@ -263,20 +264,20 @@ def test_a_page_is_told_what_changed_and_how_the_hub_is(people: tuple[HubProcess
         number = client.submit("true", where={"no": "such"}).first
         client.cancel(number)
         changed: set[int] = set()
-        sample: dict[str, Any] = {}
+        samples: list[dict[str, Any]] = []
         kind = ""
         for line in lines:
             kind = line.removeprefix("event: ") if line.startswith("event: ") else kind
             if line.startswith("data: "):
                 said = json.loads(line[6:])
-                if kind == "sample" and number in changed:
-                    sample = said
-                    break
+                if kind == "sample":
+                    samples.append(said)
                 changed |= set(said.get("tasks", ()))
-    assert sample["counts"]["cancelled"] >= 1
-    assert sample["cancelled_per_s"] > 0
+            if number in changed and any(sample["cancelled_per_s"] > 0 for sample in samples):
+                break
+    assert samples[-1]["counts"]["cancelled"] >= 1
     history = httpx2.get(f"{hub.url}/api/v1/history", headers=headers).json()
-    assert sample in history["samples"]
+    assert samples[-1] in history["samples"]
 
 
 def test_too_many_requests_are_refused(make_hub: Callable[..., HubProcess]) -> None:

@@ -278,6 +278,18 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Load:
+    """How busy an executor and its machine were, the oldest first."""
+
+    __pydantic_config__ = _OPEN
+
+    at: Sequence[float]
+    cpu_percent: Sequence[float]
+    memory_used: Sequence[int]
+    busy: Sequence[int]
+
+
+@dataclass(frozen=True)
 class History:
     """The samples that a hub has, the oldest first."""
 

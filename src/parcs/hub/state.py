@@ -76,6 +76,7 @@ class Hub:
             with contextlib.suppress(errors.DatabaseUnavailableError, TimeoutError):
                 async with asyncio.timeout(_LEAVE_S):
                     await self.hubs.leave()
+            self.cluster.close()
             await asyncio.to_thread(self.jobs.close)
             await asyncio.to_thread(self.database.close)
 

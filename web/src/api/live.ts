@@ -55,6 +55,7 @@ export function follow(client: QueryClient, tell: (link: Link) => void): () => v
     source = undefined;
     if (isEnded || again !== undefined) return;
     tell("lost");
+    void client.invalidateQueries({ queryKey: ["me"] }); // it may be us who are no longer known
     again = setTimeout(() => {
       again = undefined;
       connect();

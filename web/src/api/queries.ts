@@ -1,12 +1,16 @@
 import { keepPreviousData, useQuery, useQueryClient } from "@tanstack/react-query";
 import { ask, text } from "./http";
-import type { About, AuditPage, Cluster, ModuleImage, Executor, History, HubSeen, Job, JobDetail, Line, TaskDetail, TaskPage, Token, User } from "./types";
+import type { About, AuditPage, Cluster, ModuleImage, Executor, History, HubSeen, Job, JobDetail, Line, Load, TaskDetail, TaskPage, Token, User } from "./types";
 
 export const useHistory = () =>
   useQuery({ queryKey: ["history"], queryFn: () => ask<History>("/history"), staleTime: Infinity });
 
 export const useExecutors = () =>
   useQuery({ queryKey: ["executors"], queryFn: () => ask<Executor[]>("/executors"), refetchInterval: 10_000 });
+
+/** By the executor's id. */
+export const useLoads = () =>
+  useQuery({ queryKey: ["loads"], queryFn: () => ask<Record<string, Load>>("/executors/loads"), refetchInterval: 10_000 });
 
 export const useHubs = () =>
   useQuery({ queryKey: ["hubs"], queryFn: () => ask<HubSeen[]>("/hubs"), refetchInterval: 10_000 });

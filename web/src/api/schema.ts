@@ -354,6 +354,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/executors/loads": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Loads
+         * @description How busy each was in the last quarter of an hour, by its id.
+         */
+        get: operations["loads_api_v1_executors_loads_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/executors/{name}/{verb}": {
         parameters: {
             query?: never;
@@ -1263,6 +1283,20 @@ export interface components {
             stream: number;
             /** Text */
             text: string;
+        };
+        /**
+         * Load
+         * @description How busy an executor and its machine were, the oldest first.
+         */
+        Load: {
+            /** At */
+            at: number[];
+            /** Cpu Percent */
+            cpu_percent: number[];
+            /** Memory Used */
+            memory_used: number[];
+            /** Busy */
+            busy: number[];
         };
         /**
          * Login
@@ -2633,6 +2667,28 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Executor"][];
+                };
+            };
+        };
+    };
+    loads_api_v1_executors_loads_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        [key: string]: components["schemas"]["Load"];
+                    };
                 };
             };
         };

@@ -7,6 +7,7 @@ export type TaskPage = Schemas["TaskPage"];
 export type TaskRequest = Schemas["TaskRequest"];
 export type Attempt = Schemas["Attempt"];
 export type Executor = Schemas["Executor"];
+export type Load = Schemas["Load"];
 export type HubSeen = Schemas["HubSeen"];
 export type Sample = Schemas["Sample"];
 export type History = Schemas["History"];

@@ -2,30 +2,35 @@ import { Badge, Group, Paper, Progress, SimpleGrid, Stack, Text } from "@mantine
 import { useQueryClient } from "@tanstack/react-query";
 import { Link } from "wouter";
 import { ask } from "../api/http";
-import { useExecutors } from "../api/queries";
+import { useExecutors, useLoads } from "../api/queries";
 import { useRights } from "../api/session";
-import type { Cluster, Executor, Node, Replica } from "../api/types";
+import type { Cluster, Executor, Load, Node, Replica } from "../api/types";
 import { Action } from "../parts/action";
 import { bytes } from "../parts/format";
+import { Spark } from "../parts/spark";
 import { State } from "../parts/state";
 
 /** A map: each node, and what runs on it. */
 export function Nodes({ cluster }: { cluster: Cluster }) {
   const executors = useExecutors().data ?? [];
+  const loads = useLoads().data ?? {};
   const names = new Map(cluster.services.map((service) => [service.id, service.name]));
   return (
     <SimpleGrid cols={{ base: 1, sm: 2, lg: 3 }}>
-      {cluster.nodes.map((node) => (
-        <Card key={node.id} node={node} names={names} replicas={cluster.replicas.filter((each) => each.node === node.id)}
-          executor={executors.find((each) => each.host === node.name && each.state !== "gone")} />
-      ))}
+      {cluster.nodes.map((node) => {
+        const executor = executors.find((each) => each.host === node.name && each.state !== "gone");
+        return (
+          <Card key={node.id} node={node} names={names} replicas={cluster.replicas.filter((each) => each.node === node.id)}
+            executor={executor} load={executor && loads[executor.id]} />
+        );
+      })}
     </SimpleGrid>
   );
 }
 
-type CardProps = { node: Node; names: Map<string, string>; replicas: Replica[]; executor: Executor | undefined };
+type CardProps = { node: Node; names: Map<string, string>; replicas: Replica[]; executor: Executor | undefined; load: Load | undefined };
 
-function Card({ node, names, replicas, executor }: CardProps) {
+function Card({ node, names, replicas, executor, load }: CardProps) {
   const client = useQueryClient();
   const { isAdmin } = useRights();
   const make = (availability: string) => async () => {
@@ -49,9 +54,12 @@ function Card({ node, names, replicas, executor }: CardProps) {
         <Share name="CPUs reserved" used={`${node.reserved_cpus} of ${node.cpus}`} share={node.reserved_cpus / Math.max(1, node.cpus)} />
         <Share name="Memory reserved" used={`${bytes(node.reserved_memory)} of ${bytes(node.memory)}`} share={node.reserved_memory / Math.max(1, node.memory)} />
         {executor && (
-          <Text size="xs">
-            In use: {Math.round(executor.cpu_percent)} % of the CPUs, {bytes(executor.memory_used)} of memory; {executor.busy} of {executor.slots} slots
-          </Text>
+          <Group gap="sm" wrap="nowrap">
+            <Text size="xs">
+              In use: {Math.round(executor.cpu_percent)} % of the CPUs, {bytes(executor.memory_used)} of memory; {executor.busy} of {executor.slots} slots
+            </Text>
+            <Spark at={load?.at ?? []} values={load?.cpu_percent ?? []} most={100} label={`CPUs of ${node.name}, the last quarter of an hour`} />
+          </Group>
         )}
         <Group gap={4} mih={24}>
           {replicas.map((each) => (

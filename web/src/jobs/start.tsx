@@ -7,11 +7,11 @@ import { useModules } from "../api/queries";
 import { ProblemNote } from "../parts/problem";
 
 /** A form that a module's own parameters make. */
-export function Start({ isOpen, close }: { isOpen: boolean; close: () => void }) {
+export function Start({ isOpen, module: first, close }: { isOpen: boolean; module: string | null; close: () => void }) {
   const modules = useModules();
   const client = useQueryClient();
   const [, go] = useLocation();
-  const [name, setName] = useState<string | null>(null);
+  const [name, setName] = useState(first);
   const [error, setError] = useState<unknown>(null);
   const [isBusy, setBusy] = useState(false);
   const names = (modules.data ?? []).map((each) => (each.tag === "latest" ? each.name : `${each.name}:${each.tag}`));

@@ -4,7 +4,7 @@ import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { Link } from "wouter";
 import { post } from "../api/http";
-import { useExecutors, useHubs } from "../api/queries";
+import { useExecutors, useHubs, useLoads } from "../api/queries";
 import { useRights } from "../api/session";
 import type { Executor, NewToken } from "../api/types";
 import { Action } from "../parts/action";
@@ -12,6 +12,7 @@ import { Copy } from "../parts/copy";
 import { Empty } from "../parts/empty";
 import { bytes, many } from "../parts/format";
 import { ProblemNote } from "../parts/problem";
+import { Spark } from "../parts/spark";
 import { State } from "../parts/state";
 import { Ago } from "../parts/time";
 
@@ -61,6 +62,7 @@ export default function Executors() {
 }
 
 function List({ executors }: { executors: Executor[] }) {
+  const loads = useLoads().data ?? {};
   const { isAdmin } = useRights();
   return (
     <div className="scroll">
@@ -77,7 +79,11 @@ function List({ executors }: { executors: Executor[] }) {
               <Table.Td title={`${each.host} (${each.id})`}><Link href={`/tasks?executor=${encodeURIComponent(each.id)}`}>{each.name}</Link></Table.Td>
               <Table.Td><State state={each.state} /></Table.Td>
               <Table.Td><Meter label={`${each.busy} of ${each.slots}`} share={each.busy / Math.max(1, each.slots)} /></Table.Td>
-              <Table.Td><Meter label={`${Math.round(each.cpu_percent)} %`} share={each.cpu_percent / 100} /></Table.Td>
+              <Table.Td>
+                <Text size="xs">{Math.round(each.cpu_percent)} %</Text>
+                <Spark at={loads[each.id]?.at ?? []} values={loads[each.id]?.cpu_percent ?? []} most={100}
+                  label={`CPU of ${each.name}, the last quarter of an hour`} />
+              </Table.Td>
               <Table.Td><Meter label={`${bytes(each.memory_used)} of ${bytes(each.memory)}`} share={each.memory_used / Math.max(1, each.memory)} /></Table.Td>
               <Table.Td>{each.levels.join(", ")}</Table.Td>
               <Table.Td>{Object.entries(each.labels).map(([name, value]) => `${name}=${value}`).join(", ")}</Table.Td>

@@ -1,9 +1,9 @@
-import { Group, Paper, Select, Stack, Table, Tabs, Text, TextInput, Title } from "@mantine/core";
+import { Button, Group, Paper, Select, Stack, Table, Tabs, Text, TextInput, Title } from "@mantine/core";
 import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
-import { useLocation } from "wouter";
+import { Link, useLocation } from "wouter";
 import { ask, post } from "../api/http";
-import { useJob, useLines } from "../api/queries";
+import { useAbout, useJob, useLines } from "../api/queries";
 import { useRights } from "../api/session";
 import type { Program } from "../api/types";
 import { Space } from "../jobs/space";
@@ -20,6 +20,7 @@ export default function JobPage({ name }: { name: string }) {
   const client = useQueryClient();
   const [, go] = useLocation();
   const { maySubmit } = useRights();
+  const hasModules = useAbout().data?.modules;
   const now = useNow();
   if (!found.data) return <ProblemNote error={found.error} />;
   const { job, programs, summary } = found.data;
@@ -29,10 +30,13 @@ export default function JobPage({ name }: { name: string }) {
       <Group justify="space-between">
         <Group gap="sm"><Title order={2}>{job.job}</Title><State state={job.state} /></Group>
         {maySubmit && (isOver ? (
+          <Group gap="xs">
+            {hasModules && <Button size="xs" variant="default" component={Link} href={`/jobs?start=${encodeURIComponent(job.module)}`}>Run again</Button>}
           <Action color="red" variant="subtle" sure={`Remove ${job.job} from the list, with what it printed?`}
             act={async () => { await ask(`/jobs/${job.job}`, { method: "DELETE" }); go("/jobs"); }}>
             Remove
           </Action>
+          </Group>
         ) : (
           <Action act={async () => { await post(`/jobs/${job.job}/stop`); await client.invalidateQueries({ queryKey: ["job", name] }); }}>Stop</Action>
         ))}

@@ -6,6 +6,7 @@ import { useRights } from "../api/session";
 import { Start } from "../jobs/start";
 import { Empty } from "../parts/empty";
 import { seconds } from "../parts/format";
+import { useAddress } from "../parts/search";
 import { ProblemNote } from "../parts/problem";
 import { State } from "../parts/state";
 import { Ago, useNow } from "../parts/time";
@@ -14,7 +15,9 @@ export default function Jobs() {
   const found = useJobs();
   const { maySubmit } = useRights();
   const hasModules = useAbout().data?.modules;
-  const [isOpen, modal] = useDisclosure(false);
+  const { values, change } = useAddress();
+  const again = values.get("start"); // a job's page leads here to run its module again
+  const [isOpen, modal] = useDisclosure(again !== null);
   const now = useNow();
   return (
     <Stack>
@@ -22,7 +25,7 @@ export default function Jobs() {
         <Title order={2}>Jobs</Title>
         {maySubmit && hasModules && <Button size="xs" onClick={modal.open}>Start a job</Button>}
       </Group>
-      {maySubmit && hasModules && <Start isOpen={isOpen} close={modal.close} />}
+      {maySubmit && hasModules && <Start isOpen={isOpen} module={again} close={() => (modal.close(), change({ start: null }))} />}
       <ProblemNote error={found.error} />
       {found.data?.length === 0 ? (
         <Empty title="No jobs yet."><Text size="sm">In a terminal: <Code>parcs run factor --on swarm</Code></Text></Empty>

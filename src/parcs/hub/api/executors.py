@@ -36,6 +36,12 @@ async def list_all(hub: TheHub, _: Looker) -> Response:
     return answer(await hub.database.read(executors.list_all))
 
 
+@router.get("/executors/loads", response_model=dict[str, contract.Load])
+async def loads(hub: TheHub, _: Looker) -> Response:
+    """How busy each was in the last quarter of an hour, by its id."""
+    return answer(hub.pulse.loads())
+
+
 @router.post("/executors/{name}/{verb}", response_model=contract.Changed)
 async def change(
     hub: TheHub,

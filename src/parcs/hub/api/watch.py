@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 from collections.abc import AsyncIterator
 from typing import Final
 
 import prometheus_client
 import sqlalchemy as sa
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 from prometheus_client.core import GaugeMetricFamily
 
+from parcs import errors
 from parcs.contract import tasks as contract
-from parcs.hub.api.gate import Looker, TheHub
+from parcs.hub.api.gate import Looker, TheHub, secret_of
 from parcs.hub.api.tasks import answer, event
 from parcs.hub.state import Hub
 from parcs.hub.store import executors
@@ -51,22 +54,32 @@ async def _events(hub: Hub) -> AsyncIterator[str]:
 
 
 @router.get(f"{contract.API}/live", response_class=Response)
-async def live(hub: TheHub, _: Looker) -> Response:
+async def live(hub: TheHub, request: Request, _: Looker) -> Response:
     """Server-sent events for a page that stays open, gathered for a fifth of a second.
 
     ``changes`` has the ids of ``tasks`` and ``executors`` that changed, and how many more did (``unnamed``);
     ``sample`` is the newest of `/history`; after ``missed`` a page asks for everything anew.
     """
     return StreamingResponse(
-        _live(hub), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+        _live(hub, secret_of(request.headers, request.cookies)),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store"},
     )
 
 
-async def _live(hub: Hub) -> AsyncIterator[bytes]:
+async def _live(hub: Hub, secret: str) -> AsyncIterator[bytes]:
+    looked = time.monotonic()
     async with hub.pulse.watch() as queue:
         yield b": watching\n\n"
         while True:
             yield await queue.get()
+            if time.monotonic() - looked > _ALIVE_S:
+                looked = time.monotonic()
+                with contextlib.suppress(errors.DatabaseUnavailableError):
+                    try:
+                        await hub.access.bearer(secret)
+                    except errors.NotLoggedInError:  # whoever logged out, or was shut out, sees no more
+                        return
 
 
 @router.get(f"{contract.API}/history", response_model=contract.History)

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from parcs import errors
@@ -22,6 +23,7 @@ _KNOWN_S: Final = 0.8
 _STACK: Final = "com.docker.stack.namespace"
 _OWN: Final = "parcs."
 _AVAILABILITIES: Final = ("active", "pause", "drain")
+_THREADS: Final = 8
 _TAIL: Final = 500
 _LOG_S: Final = 5.0
 
@@ -37,6 +39,8 @@ class Clusters:
     def __init__(self, where: str, registry: str, clock: Callable[[], float]) -> None:
         self._where, self.registry, self._clock = where, registry, clock
         self._docker: Docker | None = None
+        # Threads of its own: an Engine that does not answer holds up no login, and no submission.
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="parcs-swarm")
         self._lock = threading.Lock()
         self._seen: tuple[float, contract.Cluster] | None = None
 
@@ -45,6 +49,14 @@ class Clusters:
         """Whether this hub has a Swarm, and a registry."""
         return bool(self._where), bool(self._where and self.registry)
 
+    async def run(self, work: Callable[[], Answer]) -> Answer:
+        """Do what waits for the Swarm in one of its threads."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    def close(self) -> None:
+        """Wait for nothing that has not begun."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
     async def look(self) -> contract.Cluster:
         """The Swarm as it is.
 
@@ -52,7 +64,7 @@ class Clusters:
             NotFoundError: this hub has none.
             DockerError, SwarmError: it cannot be asked.
         """
-        return await asyncio.to_thread(self._look)
+        return await self.run(self._look)
 
     async def change_service(self, name: str, change: contract.ServiceChange) -> str:
         """Scale, restart, update or roll back; gives the service's name."""
@@ -76,11 +88,11 @@ class Clusters:
 
     async def logs(self, name: str) -> str:
         """The last lines that a service's containers printed, each with its node."""
-        return await asyncio.to_thread(lambda: _logs(self.engine(), name))
+        return await self.run(lambda: _logs(self.engine(), name))
 
     async def modules(self) -> list[contract.ModuleImage]:
         """What the registry holds."""
-        return await asyncio.to_thread(self._modules)
+        return await self.run(self._modules)
 
     async def _change(self, work: Callable[[Docker], Answer]) -> Answer:
         def do() -> Answer:
@@ -91,7 +103,7 @@ class Clusters:
             finally:
                 self._seen = None
 
-        return await asyncio.to_thread(do)
+        return await self.run(do)
 
     def engine(self) -> Docker:
         """The Docker Engine.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import threading
@@ -105,7 +104,7 @@ class Jobs:
                 return work(remote)
 
         try:
-            return await asyncio.to_thread(do)
+            return await self._cluster.run(do)
         except errors.ImageMissingError as error:
             raise errors.InvalidRequestError(str(error), "module") from error
         except errors.EngineError as error:

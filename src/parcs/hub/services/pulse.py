@@ -7,6 +7,7 @@ its charts; a hub that is started anew begins with none.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import time
 from collections import Counter, deque
@@ -29,6 +30,11 @@ logger = logging.getLogger("parcs.hub")
 EVERY_S: Final = 2.0
 _KEPT: Final = 450
 """Samples: a quarter of an hour."""
+_LOADS: Final = 90
+_LOADS_EACH: Final = 5
+"""Executors' loads are kept for as long, but only with every fifth sample."""
+_LOADS_OF: Final = 500
+"""Executors, at most."""
 _GATHER_S: Final = 0.2
 _NAMED: Final = 200
 """Of more changes than that, a page is told only how many there are."""
@@ -48,6 +54,7 @@ class Pulse:
     def __init__(self, database: Database, changes: Changes, clock: Callable[[], float]) -> None:
         self._database, self._clock = database, clock
         self._samples: deque[contract.Sample] = deque(maxlen=_KEPT)
+        self._loads: dict[str, deque[tuple[float, float, int, int]]] = {}
         self._pages: set[asyncio.Queue[bytes]] = set()
         self._gathered: dict[tuple[str, int | str], str] = {}
         self._has_news = asyncio.Event()
@@ -57,6 +64,12 @@ class Pulse:
     def history(self) -> contract.History:
         """The samples of the last quarter of an hour."""
         return contract.History(EVERY_S, list(self._samples))
+
+    def loads(self) -> dict[str, contract.Load]:
+        """How busy each executor was in the last quarter of an hour."""
+        return {
+            name: contract.Load(*map(list, zip(*known, strict=True))) for name, known in self._loads.items()
+        }
 
     @asynccontextmanager
     async def watch(self) -> AsyncIterator[asyncio.Queue[bytes]]:
@@ -99,7 +112,7 @@ class Pulse:
 
     async def _sample(self) -> None:
         last = self._clock()
-        while True:
+        for number in itertools.count():
             begun = time.monotonic()
             try:
                 counts, totals = await self._database.glance(_figures)
@@ -117,8 +130,21 @@ class Pulse:
                 )
                 self._samples.append(sample)
                 self._tell("sample", sample)
+                if number % _LOADS_EACH == 0:
+                    await self._keep_loads(now)
             took = time.monotonic() - begun
             await asyncio.sleep(max(EVERY_S - took, took / _SHARE - took))
+
+    async def _keep_loads(self, now: float) -> None:
+        try:
+            found = await self._database.glance(lambda c: executors.loads(c, _LOADS_OF))
+        except errors.DatabaseUnavailableError as error:
+            logger.warning("%s", error)
+            return
+        before = self._loads
+        self._loads = {name: before.get(name, deque(maxlen=_LOADS)) for name, *_ in found}
+        for name, cpu_percent, memory, busy in found:
+            self._loads[name].append((now, cpu_percent, memory, busy))
 
     def _tell(self, kind: str, value: Any) -> None:
         if not self._pages:

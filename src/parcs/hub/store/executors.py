@@ -98,6 +98,15 @@ def states(connection: sa.Connection) -> dict[str, str]:
     return {row.id: row.state for row in rows}
 
 
+def loads(connection: sa.Connection, most: int) -> list[tuple[str, float, int, int]]:
+    """Of executors that are there, the first ``most``: CPU in percent, memory in bytes, busy slots."""
+    question = sa.select(_e.c.id, _e.c.cpu_percent, _e.c.memory_used, _e.c.busy).where(_e.c.state.in_(LIVE))
+    return [
+        (row.id, row.cpu_percent, row.memory_used, row.busy)
+        for row in connection.execute(question.limit(most))
+    ]
+
+
 def totals(connection: sa.Connection) -> tuple[int, int, int]:
     """How many executors are there, their slots, and the busy ones of those."""
     total = sa.func.coalesce(sa.func.sum(_e.c.slots), 0), sa.func.coalesce(sa.func.sum(_e.c.busy), 0)
