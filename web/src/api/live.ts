@@ -50,6 +50,9 @@ export function follow(client: QueryClient, tell: (link: Link) => void): () => v
   });
   const refreshExecutors = calmly(() => void client.invalidateQueries({ queryKey: ["executors"] }));
 
+  const refreshAll = () =>
+    void client.invalidateQueries({ predicate: (query) => !STEADY.has(String(query.queryKey[0])) });
+
   const lose = () => {
     source?.close();
     source = undefined;
@@ -70,7 +73,7 @@ export function follow(client: QueryClient, tell: (link: Link) => void): () => v
       heard = Date.now();
       wait = 500;
       tell("live");
-      void client.invalidateQueries({ predicate: (query) => !STEADY.has(String(query.queryKey[0])) }); // whatever happened meanwhile
+      refreshAll(); // whatever happened meanwhile
     };
     source.onerror = lose;
     source.addEventListener("changes", (event) => {
@@ -87,7 +90,7 @@ export function follow(client: QueryClient, tell: (link: Link) => void): () => v
       client.setQueryData<History>(["history"], (before) =>
         before && { ...before, samples: [...before.samples.slice(1 - KEPT), sample] });
     });
-    source.addEventListener("missed", () => void client.invalidateQueries());
+    source.addEventListener("missed", refreshAll);
   };
 
   // A connection that is cut without a word says nothing; samples come every two seconds.

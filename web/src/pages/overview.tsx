@@ -7,6 +7,7 @@ import type { Sample } from "../api/types";
 import { attention } from "../parts/attention";
 import { Chart } from "../parts/chart";
 import { count, rate } from "../parts/format";
+import { FAILED } from "../parts/state";
 import { useNow } from "../parts/time";
 import { TaskTable } from "../parts/task-table";
 
@@ -28,7 +29,7 @@ export function Overview() {
       <Attention last={last} />
       <SimpleGrid cols={{ base: 2, sm: 3, lg: 6 }} spacing="sm">
         <Figure name="Done a second" value={last && rate(last.succeeded_per_s)} to="/tasks?state=succeeded" />
-        <Figure name="Failed a second" value={last && rate(last.failed_per_s)} to="/tasks?state=failed&state=timed_out&state=compile_failed&state=lost" />
+        <Figure name="Failed a second" value={last && rate(last.failed_per_s)} to={FAILED} />
         <Figure name="Waiting" value={last && count(last.counts.queued ?? 0)} to="/tasks?state=queued" />
         <Figure name="Running" value={last && count(running(last))} to="/tasks?state=running&state=compiling" />
         <Figure name="Slots busy" value={last && `${count(last.busy)} of ${count(last.slots)}`} to="/executors" />

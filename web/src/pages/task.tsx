@@ -75,7 +75,8 @@ function Buttons({ detail: { task } }: { detail: TaskDetail }) {
   const client = useQueryClient();
   const [, go] = useLocation();
   const { isAdmin, maySubmit } = useRights();
-  const isMine = isAdmin || (maySubmit && useMe().data?.name === task.user);
+  const me = useMe().data;
+  const isMine = isAdmin || (maySubmit && me?.name === task.user);
   const refresh = () => client.invalidateQueries({ queryKey: ["task", task.id] });
   return (
     <Group gap="xs">

@@ -1,6 +1,7 @@
 // What somebody should look at, in words, with the page that shows it.
 import type { Executor, HubSeen, Sample, Task } from "../api/types";
 import { ago, count, many } from "./format";
+import { FAILED } from "./state";
 
 type Known = { last: Sample; executors: Executor[]; hubs: HubSeen[]; oldest: Task | undefined; now: number };
 export type Note = { text: string; link: string; to: string };
@@ -25,7 +26,7 @@ export function attention({ last, executors, hubs, oldest, now }: Known): Note[]
   if (last.failed_per_s > 0 && last.failed_per_s >= last.succeeded_per_s) {
     notes.push({
       text: "More tasks fail than succeed at the moment.", link: "See them",
-      to: "/tasks?state=failed&state=timed_out&state=compile_failed&state=lost",
+      to: FAILED,
     });
   }
   const held = live.filter((each) => each.state !== "active");

@@ -9,6 +9,9 @@ export const STATES = [
   "queued", "compiling", "running", "succeeded", "failed", "timed_out", "compile_failed", "lost", "cancelled",
 ];
 
+/** The search for tasks that went wrong. */
+export const FAILED = "/tasks?state=failed&state=timed_out&state=compile_failed&state=lost";
+
 /** A state as a word; its colour says nothing more. */
 export function State({ state }: { state: string }) {
   return (

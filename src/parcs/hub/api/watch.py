@@ -111,9 +111,9 @@ async def ready(hub: TheHub) -> dict[str, str]:
 async def metrics(hub: TheHub, _: Looker) -> Response:
     """For Prometheus; it shows a token of a viewer."""
     counts = await hub.work.counts(contract.Query())
-    live = await hub.database.read(lambda c: executors.list_all(c, is_live=True))
+    totals = await hub.database.read(executors.totals)
     registry = prometheus_client.CollectorRegistry()
-    registry.register(_Figures(counts, live, hub.dispatch.sessions()))
+    registry.register(_Figures(counts, totals, hub.dispatch.sessions()))
     prometheus_client.ProcessCollector(registry=registry)
     return Response(
         prometheus_client.generate_latest(registry), media_type=prometheus_client.CONTENT_TYPE_LATEST
@@ -123,17 +123,16 @@ async def metrics(hub: TheHub, _: Looker) -> Response:
 class _Figures:
     """What the hub counts, as Prometheus wants it."""
 
-    def __init__(self, counts: dict[str, int], live: list[contract.Executor], sessions: int) -> None:
-        self._counts, self._live, self._sessions = counts, live, sessions
+    def __init__(self, counts: dict[str, int], totals: tuple[int, int, int], sessions: int) -> None:
+        self._counts, self._sessions = counts, sessions
+        self._executors, self._slots, self._busy = totals
 
     def collect(self) -> list[GaugeMetricFamily]:
         tasks = GaugeMetricFamily("parcs_tasks", "Tasks by state", labels=["state"])
         for state, count in self._counts.items():
             tasks.add_metric([state], count)
-        slots = GaugeMetricFamily(
-            "parcs_slots", "Slots of connected executors", sum(e.slots for e in self._live)
-        )
-        busy = GaugeMetricFamily("parcs_slots_busy", "Slots that run a task", sum(e.busy for e in self._live))
-        there = GaugeMetricFamily("parcs_executors", "Connected executors", len(self._live))
+        slots = GaugeMetricFamily("parcs_slots", "Slots of connected executors", self._slots)
+        busy = GaugeMetricFamily("parcs_slots_busy", "Slots that run a task", self._busy)
+        there = GaugeMetricFamily("parcs_executors", "Connected executors", self._executors)
         here = GaugeMetricFamily("parcs_hub_sessions", "Executors connected to this hub", self._sessions)
         return [tasks, slots, busy, there, here]

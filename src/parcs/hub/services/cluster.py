@@ -221,16 +221,18 @@ def _service(service: services.Service, found: Sequence[Task]) -> contract.Servi
 def _worth_showing(found: Sequence[Task]) -> list[Task]:
     """What is wanted, and of each slot without that the last that went wrong."""
     wanted = [task for task in found if task.desired in ("running", "ready") or not task.is_over]
-    places = {
-        (task.service, task.slot, task.node if not task.slot else "") for task in wanted if not task.is_over
-    }
+    places = {_place(task) for task in wanted if not task.is_over}
     failed: dict[tuple[str, int, str], Task] = {}
     for task in sorted(found, key=lambda each: each.changed_at):
-        place = (task.service, task.slot, task.node if not task.slot else "")
-        if task.state in ("failed", "rejected") and place not in places:
-            failed[place] = task
+        if task.state in ("failed", "rejected") and _place(task) not in places:
+            failed[_place(task)] = task
     known = {task.id for task in wanted}
     return [*wanted, *(task for task in failed.values() if task.id not in known)]
+
+
+def _place(task: Task) -> tuple[str, int, str]:
+    """A service's slot; of a global service, which has none, its place on a node."""
+    return task.service, task.slot, "" if task.slot else task.node
 
 
 def _change_service(docker: Docker, name: str, change: contract.ServiceChange) -> str:

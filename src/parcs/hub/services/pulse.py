@@ -13,6 +13,7 @@ import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -114,8 +115,9 @@ class Pulse:
         last = self._clock()
         for number in itertools.count():
             begun = time.monotonic()
+            most = _LOADS_OF if number % _LOADS_EACH == 0 else 0
             try:
-                counts, totals = await self._database.glance(_figures)
+                counts, totals, loads = await self._database.glance(partial(_figures, most=most))
             except errors.DatabaseUnavailableError as error:
                 logger.warning("%s", error)
             else:
@@ -130,17 +132,12 @@ class Pulse:
                 )
                 self._samples.append(sample)
                 self._tell("sample", sample)
-                if number % _LOADS_EACH == 0:
-                    await self._keep_loads(now)
+                if most:
+                    self._keep_loads(now, loads)
             took = time.monotonic() - begun
             await asyncio.sleep(max(EVERY_S - took, took / _SHARE - took))
 
-    async def _keep_loads(self, now: float) -> None:
-        try:
-            found = await self._database.glance(lambda c: executors.loads(c, _LOADS_OF))
-        except errors.DatabaseUnavailableError as error:
-            logger.warning("%s", error)
-            return
+    def _keep_loads(self, now: float, found: Sequence[executors.Load]) -> None:
         before = self._loads
         self._loads = {name: before.get(name, deque(maxlen=_LOADS)) for name, *_ in found}
         for name, cpu_percent, memory, busy in found:
@@ -159,5 +156,9 @@ class Pulse:
                 queue.put_nowait(text)
 
 
-def _figures(connection: sa.Connection) -> tuple[dict[str, int], tuple[int, int, int]]:
-    return tasks.counts(connection, contract.Query()), executors.totals(connection)
+def _figures(
+    connection: sa.Connection, most: int
+) -> tuple[dict[str, int], tuple[int, int, int], list[executors.Load]]:
+    """Counts, totals, and the loads of at most so many executors."""
+    loads = executors.loads(connection, most) if most else []
+    return tasks.counts(connection, contract.Query()), executors.totals(connection), loads

@@ -94,12 +94,16 @@ def forget(connection: sa.Connection, before: float) -> None:
 
 def states(connection: sa.Connection) -> dict[str, str]:
     """The states of all that are not gone. Each hub asks each second, so there is nothing else in it."""
-    rows = connection.execute(sa.select(_e.c.id, _e.c.state).where(_e.c.state != "gone"))
+    rows = connection.execute(sa.select(_e.c.id, _e.c.state).where(_e.c.state.in_(LIVE)))
     return {row.id: row.state for row in rows}
 
 
-def loads(connection: sa.Connection, most: int) -> list[tuple[str, float, int, int]]:
-    """Of executors that are there, the first ``most``: CPU in percent, memory in bytes, busy slots."""
+Load = tuple[str, float, int, int]
+"""An executor's id, CPU in percent, memory in bytes, busy slots."""
+
+
+def loads(connection: sa.Connection, most: int) -> list[Load]:
+    """Of executors that are there, the first ``most``."""
     question = sa.select(_e.c.id, _e.c.cpu_percent, _e.c.memory_used, _e.c.busy).where(_e.c.state.in_(LIVE))
     return [
         (row.id, row.cpu_percent, row.memory_used, row.busy)

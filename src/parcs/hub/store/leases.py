@@ -182,9 +182,8 @@ def _owned(
 ) -> dict[tuple[int, int], Any]:
     """Those attempts that are this executor's now, with their rows."""
     active = _active(connection, [task for task, _ in keys])
-    wanted = set(keys)
-    found = {(row.id, row.attempt): row for row in active.values() if row.executor == executor}
-    return {key: row for key, row in found.items() if key in wanted}
+    own = {(row.id, row.attempt): row for row in active.values() if row.executor == executor}
+    return {key: own[key] for key in keys if key in own}
 
 
 def _active(connection: sa.Connection, tasks: Sequence[int]) -> dict[int, Any]:
