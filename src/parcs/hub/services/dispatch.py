@@ -12,7 +12,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -58,6 +58,8 @@ class Session:
 
     def __init__(self, hello: wire.Hello, token: int, send: Callable[[wire.FromHub], None]) -> None:
         self.id, self.name, self.send, self.token = hello.id, hello.name, send, token
+        self.number = 0
+        """In the database: as long as it is the executor's last one, tasks can be given to it."""
         self.slots = hello.slots
         self.offer = Offer(tuple(hello.offer.levels), dict(hello.offer.labels), hello.offer.memory)
         self.more = 0
@@ -158,17 +160,18 @@ class Dispatch:
         now = self._clock()
         claimed = {(task, attempt) for task, attempt in hello.held}
 
-        def work(connection: sa.Connection) -> tuple[str, list[tuple[int, int]], list[Change]]:
-            state = executors.register(connection, hello, token, now, now + self._settings.lease_s)
+        def work(connection: sa.Connection) -> tuple[str, int, list[tuple[int, int]], list[Change]]:
+            state, number = executors.register(connection, hello, token, now, now + self._settings.lease_s)
             own = leases.held(connection, hello.id)
             missing = sorted(own - claimed)  # given out, and never arrived
-            return state, sorted(claimed - own), leases.give_back(connection, hello.id, missing, now)
+            return state, number, sorted(claimed - own), leases.give_back(connection, hello.id, missing, now)
 
-        session.state, dropped, changed = await self._database.write(work)
+        session.state, session.number, dropped, changed = await self._database.write(work)
         before = self._sessions.get(hello.id)
         self._sessions[hello.id] = session
         self._free.pop(hello.id, None)
         if before is not None:
+            before.state = "gone"
             before.close()
         send(wire.Welcome(wire.PROTOCOL, VERSION, self._settings.heartbeat_s, dropped))
         self.publish(changed)
@@ -178,6 +181,7 @@ class Dispatch:
 
     async def close(self, session: Session, *, is_leaving: bool) -> None:
         """A connection has ended; the executor may come back, unless it said that it leaves."""
+        session.state = "gone"
         if self._sessions.get(session.id) is not session:
             return
         del self._sessions[session.id]
@@ -186,7 +190,14 @@ class Dispatch:
             "executor %s (%s) is %s", session.name, session.id, "gone" if is_leaving else "not connected"
         )
         if is_leaving:
-            await self._database.write(lambda c: executors.leave(c, session.id))
+            now = self._clock()
+
+            def work(connection: sa.Connection) -> list[Change]:
+                executors.leave(connection, session.id)
+                missed = sorted(leases.held(connection, session.id))  # on their way to it when it left
+                return leases.give_back(connection, session.id, missed, now)
+
+            self.publish(await self._database.write(work))
             self._changes.publish([News("executor", session.id, "gone")])
 
     async def take(self, session: Session, message: wire.ToHub) -> None:
@@ -254,16 +265,14 @@ class Dispatch:
         reserved = self._reserve(sessions, _MOST)
 
         def work(connection: sa.Connection) -> tuple[list[Change], Given]:
+            connected = self.connected(connection, reserved)
             changed = leases.finish(connection, ended, now)
-            return changed, self.give(connection, reserved)
+            return changed, self.give(connection, connected)
 
-        given: Given = []
-        try:
-            changed, given = await self._database.write(work)
+        async with self.giving(reserved) as given:
+            changed, given[:] = await self._database.write(work)
             for each in batch:
                 each.session.send(wire.Ack([(r.task, r.attempt) for r in each.message.results]))
-        finally:
-            await self.tell(reserved, given)
         self.publish(changed)
 
     async def serve(self) -> None:
@@ -290,17 +299,11 @@ class Dispatch:
             if not await self._database.glance(lambda c: specs.waiting_demands(c, list(self._demands))):
                 return
         reserved = self.reserve(_MOST)
-        given: Given = []
-        try:
-            given = await self._database.write(lambda c: self.give(c, reserved))
-        except errors.DatabaseUnavailableError:
-            self.forget_about(reserved)
-            raise
-        finally:
-            await self.tell(reserved, given)
+        async with self.giving(reserved) as given:
+            given[:] = await self._database.write(lambda c: self.give(c, self.connected(c, reserved)))
 
     def reserve(self, most: int, executors: int | None = None) -> list[Reserved]:
-        """Free slots, at most so many in each executor: nobody else gives them out until `tell`.
+        """Free slots, at most so many in each executor: nobody else gives them out until `giving` is over.
 
         Args:
             executors: how many executors to ask at most; None for all.
@@ -323,8 +326,19 @@ class Dispatch:
         else:
             self._free.pop(session.id, None)
 
+    def connected(self, connection: sa.Connection, reserved: Sequence[Reserved]) -> list[Reserved]:
+        """Those whose executors are still connected here: the first part of a transaction that gives tasks.
+
+        An executor that has come back meanwhile, here or at another hub, has been told what is its own. What it
+        were given after that through its old session would never arrive, and be its own for ever.
+        """
+        held = executors.hold_sessions(
+            connection, {each.session.id: each.session.number for each in reserved}
+        )
+        return [each for each in reserved if each.session.id in held]
+
     def give(self, connection: sa.Connection, reserved: Sequence[Reserved]) -> Given:
-        """Give ready tasks to reserved slots: a part of a transaction."""
+        """Give ready tasks to reserved slots of the `connected`: the last part of a transaction."""
         now = self._clock()
         waiting = {demand for each in reserved for demand in each.demands}
         if len(reserved) > 1:  # one executor's own question tells as much
@@ -343,21 +357,38 @@ class Dispatch:
             given += [(each.session, its) for each, its in zip(some, leased, strict=True) if its]
         return given
 
-    def forget_about(self, reserved: Sequence[Reserved]) -> None:
-        """It is not known what these sessions were given: they come again, and it is found out."""
-        for each in reserved:
-            each.session.close()
+    @contextlib.asynccontextmanager
+    async def giving(self, reserved: Sequence[Reserved]) -> AsyncIterator[Given]:
+        """Around a transaction that gives tasks: what was given, to be filled when it is committed, is sent then;
+        what was not needed of the reserved slots is free again.
 
-    async def tell(self, reserved: Sequence[Reserved], given: Given) -> None:
-        """Send what was given, once it is committed; what was not needed of the reserved slots is free again."""
+        Where it does not come to an end, nobody knows what was given. So those executors have to come again:
+        that finds it out.
+        """
+        given: Given = []
+        try:
+            yield given
+        except (errors.DatabaseUnavailableError, asyncio.CancelledError):
+            for each in reserved:
+                each.session.close()
+            raise
+        finally:
+            for session, leased in given:
+                session.more -= len(leased)
+                session.sent += len(leased)
+            for session, count, _ in reserved:
+                session.reserved -= count
+                self._note(session)
         for session, leased in given:
-            session.more -= len(leased)
-            session.sent += len(leased)
-        for session, count, _ in reserved:
-            session.reserved -= count
-            self._note(session)
-        for session, leased in given:
-            await self._tell(session, leased)
+            is_told = False
+            try:
+                await self._tell(session, leased)
+                is_told = True
+            except errors.DatabaseUnavailableError as error:
+                logger.warning("executor %s has to come again for its tasks: %s", session.name, error)
+            finally:
+                if not is_told:
+                    session.close()
 
     async def _tell(self, session: Session, leased: Sequence[leases.Leased]) -> None:
         if len(session.told) > _TOLD:
@@ -439,7 +470,7 @@ class Dispatch:
             state = states.get(session.id, "gone")
             if state == "gone" or session.token in revoked:
                 session.close()  # it has to show itself anew
-            elif state != session.state:
+            elif session.state not in (state, "gone"):
                 session.state = state
                 self._note(session)
                 self.wake()

@@ -81,26 +81,22 @@ class Work:
         plan, named = await asyncio.to_thread(prepare) if len(requests) > 20 else prepare()
         now = self._clock()
         reserved = self._dispatch.reserve(count, _ASKED)
-        given: Given = []
+        leased: Given = []
 
         def work(connection: sa.Connection) -> contract.Submitted:
+            connected = self._dispatch.connected(connection, reserved) if reserved else []
             rows = plan.rows(connection, bearer.user, now, self._dispatch.numbers)
             answer = contract.Submitted(tasks.add(connection, rows, now), count)
             # What can begin at once does: its lease needs no transaction of its own.
-            given[:] = self._dispatch.give(connection, reserved) if reserved else []
+            leased[:] = self._dispatch.give(connection, connected) if connected else []
             return answer
 
-        is_first = False
-        try:
+        async with self._dispatch.giving(reserved) as given:
             answer, is_first = await once(self._database, named, work, contract.Submitted, self._clock)
+            given[:] = leased if is_first else []
             self._changes.publish([News("task", answer.first, TaskState.QUEUED)])
-        except errors.DatabaseUnavailableError:
-            self._dispatch.forget_about(reserved)
-            raise
-        finally:
-            await self._dispatch.tell(reserved, given if is_first else [])
         await self._dispatch.know(plan.demands)
-        if sum(len(leased) for _, leased in given) < count:
+        if sum(len(its) for _, its in given) < count:
             self._dispatch.wake()
         return contract.Submitted(answer.first, answer.count, await self._why_not_now(plan))
 

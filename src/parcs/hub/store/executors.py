@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from parcs.contract import executor as wire
 from parcs.contract import tasks as contract
-from parcs.hub.store import schema
+from parcs.hub.store import schema, statements
 from parcs.model.demand import Offer
 
 _e: Final = schema.executors
+_s: Final = schema.executor_sessions
 LIVE: Final = ("active", "draining", "disabled")
 
 
@@ -26,8 +28,10 @@ class Beat(NamedTuple):
     memory_used: int
 
 
-def register(connection: sa.Connection, hello: wire.Hello, token: int, now: float, lease_until: float) -> str:
-    """An executor has come, or come back; gives its state."""
+def register(
+    connection: sa.Connection, hello: wire.Hello, token: int, now: float, lease_until: float
+) -> tuple[str, int]:
+    """An executor has come, or come back; gives its state, and its session's number."""
     offer = hello.offer
     values = {
         "name": hello.name, "host": hello.host, "version": hello.version, "slots": hello.slots, "busy": 0,
@@ -38,10 +42,52 @@ def register(connection: sa.Connection, hello: wire.Hello, token: int, now: floa
     state = connection.scalar(sa.select(_e.c.state).where(_e.c.id == hello.id))
     if state is None:
         connection.execute(sa.insert(_e).values(id=hello.id, state="active", **values))
-        return "active"
+        return "active", _begin_sessions(connection, [hello.id])[0]
     state = "active" if state == "gone" else str(state)
     connection.execute(sa.update(_e).where(_e.c.id == hello.id).values(state=state, **values))
-    return state
+    return state, _begin_sessions(connection, [hello.id])[0]
+
+
+def _begin_sessions(connection: sa.Connection, ids: Sequence[str]) -> list[int]:
+    """From now on nothing is given to what these executors were connected by before.
+
+    This waits for transactions that give something just now; what they gave can be seen after it.
+    """
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    numbers = []
+    for id_ in sorted(ids):  # in an order, as whoever else holds several of them
+        statement = insert(_s).values(executor=id_, number=1)
+        next_one = statement.on_conflict_do_update(
+            index_elements=[_s.c.executor], set_={"number": _s.c.number + 1}
+        )
+        numbers.append(connection.execute(next_one.returning(_s.c.number)).scalar_one())
+    return numbers
+
+
+def hold_sessions(connection: sa.Connection, sessions: Mapping[str, int]) -> set[str]:
+    """Those of these executors that are still connected as they were: no other session of theirs begins until the
+    transaction's end.
+
+    Every transaction holds executors before sessions, and sessions before tasks: so none waits for another in a
+    circle.
+
+    Args:
+        sessions: their numbers.
+    """
+    found: set[str] = set()
+    is_shared = connection.dialect.name == "postgresql"
+    for some in statements.parts(sorted(sessions)):
+        rows = connection.execute(_HOLD_SHARED if is_shared else _HOLD, {"b_ids": some})
+        found |= {row.executor for row in rows if row.number == sessions[row.executor]}
+    return found
+
+
+_HOLD: Final = (
+    sa.select(_s.c.executor, _s.c.number)
+    .where(_s.c.executor.in_(sa.bindparam("b_ids", expanding=True)))
+    .order_by(_s.c.executor)
+)
+_HOLD_SHARED: Final = _HOLD.with_for_update(read=True)
 
 
 def beat(connection: sa.Connection, beats: Sequence[Beat], now: float, lease_until: float) -> None:
@@ -69,6 +115,7 @@ def set_state(connection: sa.Connection, id_: str, state: str) -> bool:
 def leave(connection: sa.Connection, id_: str) -> None:
     """An executor has gone for good."""
     connection.execute(sa.update(_e).where(_e.c.id == id_).values(state="gone", lease_until=0.0, busy=0))
+    _begin_sessions(connection, [id_])
 
 
 def expired(connection: sa.Connection, now: float, lease_s: float) -> list[str]:
@@ -83,6 +130,7 @@ def expired(connection: sa.Connection, now: float, lease_s: float) -> list[str]:
     found = list(connection.scalars(question))
     if found:
         connection.execute(sa.update(_e).where(_e.c.id.in_(found)).values(state="gone", busy=0))
+        _begin_sessions(connection, found)
     return found
 
 
@@ -90,6 +138,7 @@ def forget(connection: sa.Connection, before: float) -> None:
     """Delete executors that have been gone for long, and that no task names."""
     named = sa.exists().where(schema.tasks.c.executor == _e.c.id)
     connection.execute(sa.delete(_e).where(_e.c.state == "gone", _e.c.last_seen < before, ~named))
+    connection.execute(sa.delete(_s).where(_s.c.executor.not_in(sa.select(_e.c.id))))
 
 
 def states(connection: sa.Connection) -> dict[str, str]:

@@ -200,6 +200,14 @@ executors: Final = sa.Table(
     sa.Column("last_seen", sa.Double, nullable=False),
 )
 
+executor_sessions: Final = sa.Table(
+    "executor_sessions",
+    metadata,
+    sa.Column("executor", sa.Text, primary_key=True),
+    sa.Column("number", Number, nullable=False),
+)
+"""Which connection is an executor's last one: beside `executors`, whose rows change with every sign of life."""
+
 hubs: Final = sa.Table(
     "hubs",
     metadata,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from parcs.hub.store import schema
+
+T = TypeVar("T")
 
 _t: Final = schema.tasks
 ROWS: Final = 500
@@ -63,8 +65,8 @@ def _for_update(question: sa.Select[Any], skip: bool) -> sa.Select[Any]:
     return question.with_for_update(of=_t, skip_locked=skip)
 
 
-def parts(ids: Sequence[int]) -> list[list[int]]:
-    """Numbers in parts of a statement's size, each once."""
+def parts(ids: Sequence[T]) -> list[list[T]]:
+    """Numbers or names in parts of a statement's size, each once."""
     listed = list(dict.fromkeys(ids))
     return [listed[i : i + ROWS] for i in range(0, len(listed), ROWS)]
 
