@@ -48,8 +48,8 @@ class Careful(Runner):
         while True:
             for point in points:
                 begin = time.time()
-                point.send(1)
                 try:
+                    point.send(1)
                     point.recv(timeout=30)
                 except errors.ParcsError as error:
                     took = time.time() - begin
@@ -115,6 +115,7 @@ def test_a_killed_container_is_a_point_that_died(cluster: Cluster, module: Make)
     subprocess.run(["docker", "--host", url, "kill", container], check=True, capture_output=True)
     cluster.parcs("logs", "-f", job)
     row = next(r for r in cluster.json("jobs") if r["job"] == job)
+    assert row["result"] is not None, cluster.parcs("logs", job).stdout
     kind, point, text, took, _ = row["result"]
     assert (kind, point) == ("PointDiedError", "patient-2")
     assert "SIGKILL" in text
