@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from parcs.engine.client import EngineClient
     from parcs.engine.remote import RemoteEngine
     from parcs.engine.space import Summary
+    from parcs.usage import Meter
 
 logger = logging.getLogger("parcs")
 
 PORT_V1 = 4444
 _NETWORK_S = 55.0
-_USAGE_S = 5.0
 _GRACE_S = 2.0
 
 
@@ -52,13 +52,17 @@ class Program:
         self._parent: TcpChannel | None = None
         self._call = call
         self._begin = (time.time(), time.process_time())
-        self._told_usage = time.monotonic()
+        self._meter: Meter | None = None
         if engine_url:
             from parcs.engine.client import EngineClient
 
             self._client = EngineClient(self.endpoint, engine_url)
             if self.endpoint.node:
-                self.endpoint.on_beat.append(self._tell_usage)
+                from parcs.usage import Meter
+
+                self._meter = Meter(self.endpoint, self._client)
+                self.endpoint.ledger.is_metered = True
+                self.endpoint.on_beat.append(self._meter)
 
     @classmethod
     def from_environment(cls) -> Program:
@@ -197,21 +201,10 @@ class Program:
         except errors.EngineError as error:
             logger.debug("the engine was not told what this program did: %s", error)
 
-    def _tell_usage(self) -> None:
-        """In a cluster: what this program takes of its machine, every few seconds."""
-        now = time.monotonic()
-        if self._client is None or now - self._told_usage < _USAGE_S:
-            return
-        self._told_usage = now
-        from parcs import usage
-
-        try:
-            self._client.post("usage", cpu_s=time.process_time(), memory=usage.memory())
-        except errors.EngineError as error:
-            logger.debug("the engine was not told of this program's usage: %s", error)
-
     def close(self) -> None:
         """Report, say goodbye, end the points started here."""
+        if self._meter is not None:
+            self._meter.tell()
         self.report()
         if self._parent is not None:
             self._parent.close()

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 from tests.conftest import wait_until
 from tests.hub.conftest import PostgreSQL
@@ -46,8 +47,9 @@ def test_a_cluster_of_hubs(place: Cluster, database: PostgreSQL, tmp_path: Path)
     dsn = database.database().replace("127.0.0.1", f"{place.lab.network.prefix}.1")
     (tmp_path / "dsn").write_text(dsn)
     done = place.parcs(
-        "deploy", "--on", "swarm", "--database-file", str(tmp_path / "dsn"), "--slots", "1", timeout_s=200
-    )
+        "deploy", "--on", "swarm", "--database-file", str(tmp_path / "dsn"), "--slots", "1", "--manage-swarm",
+        timeout_s=200,
+    )  # fmt: skip
     urls = re.search(r"^hubs: (\S+)$", done.stdout, re.M)
     token = re.search(r"^token: (\S+)$", done.stdout, re.M)
     assert urls is not None
@@ -57,6 +59,7 @@ def test_a_cluster_of_hubs(place: Cluster, database: PostgreSQL, tmp_path: Path)
         wait_until(lambda: sum(e.state == "active" for e in hub.executors()) == 3, "executors are there", 60)
         assert len(hub.hubs()) == 3
         assert {hub.run("hostname").attempts[0].state for _ in range(6)} == {"succeeded"}
+        hubs_show_their_swarm(urls[1].split(","), token[1])
         work_goes_on_while_all_is_replaced(place, hub)
         an_executor_that_goes_finishes_what_it_runs(place, hub)
     parts = place.json("deploy", "--on", "swarm", "--status")
@@ -65,6 +68,15 @@ def test_a_cluster_of_hubs(place: Cluster, database: PostgreSQL, tmp_path: Path)
     assert place.json("deploy", "--on", "swarm", "--status") == []
     assert services.find(place.docker, f"{names.KIND}=hub") == []
     assert "there were none" in place.parcs("undeploy", "--on", "swarm").stdout
+
+
+def hubs_show_their_swarm(urls: list[str], token: str) -> None:
+    """Each by its own manager's Engine; and by the engine server that was put there with them, jobs."""
+    for url in urls:
+        with httpx2.Client(base_url=f"{url}/api/v1", headers={"Authorization": f"Bearer {token}"}) as asked:
+            assert asked.get("/about").json()["cluster"] is True
+            assert len(asked.get("/cluster").json()["nodes"]) == 3
+            assert asked.get("/jobs").json() == []
 
 
 def work_goes_on_while_all_is_replaced(place: Cluster, hub: Hub) -> None:

@@ -165,7 +165,8 @@ def test_a_job_from_its_form_to_its_result(page: Page, hub: HubProcess, cluster:
     page.get_by_role("tab", name="Control space").click()
     graph = page.get_by_role("img", name="The control space")
     expect(graph.locator("rect")).to_have_count(4)  # the runner, and three points
-    expect(graph.locator("line")).to_have_count(3)
+    expect(graph.locator("path")).to_have_count(3, timeout=SEEN_MS)
+    expect(page.locator("tbody tr")).to_have_count(3)  # a channel to each
     page.get_by_role("tab", name="Timeline").click()
     expect(
         page.get_by_role("img", name="When each program ran").locator("g[font-size='12'] title")
@@ -196,3 +197,56 @@ def test_a_job_is_stopped_and_its_lines_come_while_it_runs(
     expect(shown).not_to_contain_text("line 5")
     page.get_by_role("button", name="Stop").click()
     expect(page.get_by_role("button", name="Remove")).to_be_visible(timeout=SEEN_MS)
+
+
+WAITING = """
+from parcs.server import {kind}, serve
+
+
+class Program({kind}):
+    def run(self):
+        {body}
+
+
+serve(Program())
+"""
+
+
+def test_what_the_channels_of_a_running_job_carry_and_who_waits(
+    page: Page, hub: HubProcess, cluster: Cluster, module: Callable[..., Path]
+) -> None:
+    service = WAITING.format(kind="Service", body="[self.send(self.recv()) for _ in range(10 ** 9)]")
+    body = (
+        "one, other = self.engine.run_all('echoes', 2)\n        for _ in range(7):\n"
+        "            one.send('x' * 98)\n            one.recv()\n        other.recv()"
+    )
+    job = cluster.detach(str(module("echoes", service, WAITING.format(kind="Runner", body=body))))
+    page.goto(f"{hub.url}/jobs/{job}")
+    page.get_by_role("tab", name="Control space").click()
+    row = page.locator("tbody tr", has_text="echoes-1 – runner")
+    expect(row).to_contain_text("7 7 700 B 700 B", timeout=40_000)
+    last = page.locator("tbody tr", has_text="echoes-2 – runner")
+    expect(last).to_contain_text("runner to recv", timeout=SEEN_MS)
+    expect(last).to_contain_text("echoes-2 to recv")
+    told = cluster.parcs("ps", job, "--channels").stdout
+    assert "echoes-1 - runner" in told
+    assert "7 + 7" in told
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_role("button", name="Remove")).to_be_visible(timeout=SEEN_MS)
+
+
+def test_a_scaling_study_draws_its_speed_up(page: Page, hub: HubProcess, cluster: Cluster) -> None:
+    cluster.parcs("module", "push", "factor")
+    page.goto(f"{hub.url}/jobs")
+    page.get_by_role("link", name="Scaling study").click()
+    page.get_by_role("combobox", name="Module").click()
+    page.get_by_role("option", name="factor", exact=True).click()
+    page.get_by_label("N", exact=True).fill("1234")
+    page.get_by_label("Numbers of points").fill("2, 1")
+    page.get_by_role("button", name="Start the study").click()
+    expect(page.locator("tbody tr")).to_have_count(2, timeout=60_000)
+    expect(page.get_by_role("img", name="Speed-up over points").locator("circle")).to_have_count(2)
+    expect(page.locator("tbody tr").first).to_contain_text("1.00")
+    page.get_by_label("Numbers of points").fill("many")
+    page.get_by_role("button", name="Start the study").click()
+    expect(page.get_by_text("whole numbers")).to_be_visible()

@@ -29,6 +29,15 @@ def test_hubs_are_on_managers_and_replaced_one_by_one() -> None:
     assert {secret["File"]["Mode"] for secret in container(asked)["Secrets"]} == {0o400}
 
 
+def test_hubs_have_a_managers_socket_only_where_that_was_asked_for() -> None:
+    usual, managing = plan.hub(PLAN), plan.hub(PLAN._replace(manages=True, registry="registry:5000"))
+    assert container(usual)["Mounts"] == []
+    assert not any("DOCKER" in each for each in container(usual)["Env"])
+    assert [mount["Source"] for mount in container(managing)["Mounts"]] == ["/var/run/docker.sock"]
+    assert "PARCS_HUB_DOCKER=unix:///var/run/docker.sock" in container(managing)["Env"]
+    assert "PARCS_HUB_REGISTRY=registry:5000" in container(managing)["Env"]
+
+
 def test_executors_know_no_more_than_their_token_and_are_drained() -> None:
     asked = plan.executor(PLAN)
     assert [secret["File"]["Name"] for secret in container(asked)["Secrets"]] == [plan.SECRETS[2]]

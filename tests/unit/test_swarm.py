@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from parcs import errors
+from parcs.contract.engine import Traffic, parse_usage
 from parcs.dockerapi import images, tasks
 from parcs.dockerapi.nodes import Node
 from parcs.dockerapi.tasks import Task
@@ -20,6 +21,7 @@ from parcs.model.resources import Needs, Placement, Resources, merge
 from parcs.module import manifest
 from parcs.program import _own_name
 from parcs.swarm import keys, names, placement, spec
+from parcs.swarm.flows import Flows
 from parcs.swarm.job import Group, Job
 
 ANYWHERE = Placement()
@@ -233,3 +235,36 @@ def test_the_machines_own_archive_is_found() -> None:
             "Types: deb\nURIs: http://m/d\nSuites: bookworm b-updates\n"
         )
         assert base_image.archive(place) == ("http://m/d", "bookworm")
+
+
+def test_a_channel_is_put_together_of_what_its_two_ends_tell() -> None:
+    flows = Flows()
+    flows.take("runner", Traffic("t1", "factor-1", 5, 1, 500, 10, ""))
+    flows.take("factor-1", Traffic("t1", "runner", 2, 4, 20, 400, "recv"))  # one is under way
+    flows.take("runner", Traffic("t2", "factor-2", 1, 0, 9000, 0, "send"))  # an original: it tells nothing
+    flows.take("factor-2", Traffic("t3", "factor-1", 0, 0, 0, 0, "recv"))
+    rows = flows.rows(lambda name: name != "factor-2")
+    assert [(row.channel, row.one, row.other) for row in rows] == [
+        ("t2", "factor-2", "runner"), ("t1", "factor-1", "runner"), ("t3", "factor-1", "factor-2"),
+    ]  # fmt: skip
+    assert (rows[0].sent, rows[0].received, rows[0].bytes_received) == (0, 1, 9000)
+    assert (rows[1].sent, rows[1].received, rows[1].bytes_sent, rows[1].bytes_received) == (2, 5, 20, 500)
+    assert [row.waits for row in rows] == [{"runner": "send"}, {"factor-1": "recv"}, {}]  # that one has ended
+
+
+def test_channels_are_forgotten_once_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("parcs.swarm.flows._MOST", 3)
+    flows = Flows()
+    for i in range(5):
+        flows.take("runner", Traffic(f"t{i}", "p", 1, 1, 1, 1, ""))
+    assert sorted(row.channel for row in flows.rows(lambda _: True)) == ["t2", "t3", "t4"]
+
+
+@pytest.mark.parametrize(
+    "channels", [[["t", "p", 1]], ["text"], [["t", "p", "x", 1, 1, 1, ""]], 7, [[[], {}]]]
+)
+def test_usage_that_makes_no_sense_is_refused(channels: object) -> None:
+    with pytest.raises(errors.EngineError, match="usage"):
+        parse_usage({"cpu_s": 1.0, "memory": 1, "channels": channels})
+    odd = parse_usage({"channels": [["t", "p", 1, 2, 3, 4, "sleep"]]})
+    assert odd.channels == [Traffic("t", "p", 1, 2, 3, 4, "")]

@@ -15,6 +15,7 @@ const Executors = lazy(() => import("./pages/executors"));
 const ClusterPage = lazy(() => import("./pages/cluster"));
 const Jobs = lazy(() => import("./pages/jobs"));
 const JobPage = lazy(() => import("./pages/job"));
+const Study = lazy(() => import("./pages/study"));
 const Modules = lazy(() => import("./pages/modules"));
 const People = lazy(() => import("./pages/people"));
 const Account = lazy(() => import("./pages/account"));
@@ -38,6 +39,7 @@ export function App() {
           <Route path="/tasks/:id">{({ id }) => <TaskPage key={id} id={Number(id)} />}</Route>
           <Route path="/executors" component={Executors} />
           <Route path="/jobs" component={Jobs} />
+          <Route path="/study" component={Study} />
           <Route path="/jobs/:name">{({ name }) => <JobPage key={name} name={name} />}</Route>
           <Route path="/cluster" component={ClusterPage} />
           <Route path="/modules" component={Modules} />

@@ -8,16 +8,17 @@ import { type Link as Connection, follow } from "./api/live";
 import { useSession } from "./api/session";
 import type { Me } from "./api/types";
 
-type Place = { path: string; name: string; isForAdmins?: boolean; needs?: "cluster" | "modules" };
+type Place = { path: string; name: string; isForAdmins?: boolean; needs?: "cluster" | "modules"; also?: string };
 const PLACES: Place[] = [
   { path: "/", name: "Overview" },
   { path: "/tasks", name: "Tasks" },
-  { path: "/jobs", name: "Jobs", needs: "cluster" },
+  { path: "/jobs", name: "Jobs", needs: "cluster", also: "/study" },
   { path: "/executors", name: "Executors" },
   { path: "/cluster", name: "Cluster", needs: "cluster" },
   { path: "/modules", name: "Modules", needs: "modules" },
   { path: "/people", name: "People", isForAdmins: true },
 ];
+const isAt = ({ path, also }: Place, here: string) => (path === "/" ? here === "/" : here.startsWith(path) || here === also);
 const SCHEMES = { auto: "As the system", light: "Light", dark: "Dark" } as const;
 
 export function Shell({ me, children }: { me: Me; children: ReactNode }) {
@@ -32,13 +33,12 @@ export function Shell({ me, children }: { me: Me; children: ReactNode }) {
   const { close } = menu;
   useEffect(() => {
     close();
-    const place = PLACES.find((each) => each.path !== "/" && path.startsWith(each.path));
+    const place = PLACES.find((each) => each.path !== "/" && isAt(each, path));
     document.title = place ? `${place.name} · PARCS` : "PARCS";
   }, [path, close]);
 
   const about = useAbout().data;
   const isOffered = (place: Place) => (!place.isForAdmins || me.role === "admin") && (!place.needs || about?.[place.needs]);
-  const isHere = (place: string) => (place === "/" ? path === "/" : path.startsWith(place));
   return (
     <AppShell header={{ height: 52 }} navbar={{ width: 190, breakpoint: "sm", collapsed: { mobile: !isOpen } }} padding="md">
       <a className="skip" href="#content">To the content</a>
@@ -71,8 +71,8 @@ export function Shell({ me, children }: { me: Me; children: ReactNode }) {
       <AppShell.Navbar p="xs" aria-label="Pages">
         <ScrollArea>
           {PLACES.filter(isOffered).map((place) => (
-            <NavLink key={place.path} component={Link} href={place.path} label={place.name} active={isHere(place.path)}
-              aria-current={isHere(place.path) ? "page" : undefined} variant="light" />
+            <NavLink key={place.path} component={Link} href={place.path} label={place.name} active={isAt(place, path)}
+              aria-current={isAt(place, path) ? "page" : undefined} variant="light" />
           ))}
         </ScrollArea>
       </AppShell.Navbar>

@@ -83,6 +83,7 @@ type Channel struct {
 	heard, spoke atomic.Int64 // nanoseconds since began
 	sent, received,
 	bytesSent, bytesReceived, waited atomic.Int64
+	waitsSince atomic.Int64 // since when somebody waits to receive here; 0 if nobody does
 }
 
 var began = time.Now()

@@ -269,6 +269,9 @@ func (e *endpoint) forget(c *Channel) {
 	if _, ok := e.channels[c]; ok {
 		delete(e.channels, c)
 		e.ledger.add(c)
+		if e.node != "" && c.home == home(e) && len(e.ledger.closed) < mostClosed {
+			e.ledger.closed = append(e.ledger.closed, c.traffic())
+		}
 	}
 }
 
@@ -287,6 +290,20 @@ func (e *endpoint) totals() totals {
 		}
 	}
 	return sum
+}
+
+// traffic is what each channel has carried, those too that closed since the last time.
+func (e *endpoint) traffic() []traffic {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	all := e.ledger.closed
+	e.ledger.closed = nil
+	for c := range e.channels {
+		if c.home == home(e) {
+			all = append(all, c.traffic())
+		}
+	}
+	return all
 }
 
 // backstage is the home of a channel to an engine server: what it carries is no user's message.

@@ -23,10 +23,27 @@ func (t totals) plus(c *Channel) totals {
 // ledger is what a program's channels carried, and, while tracing, each message.
 type ledger struct {
 	tracing bool
-	past    totals // of channels that are over; guarded by the endpoint's lock
+	past    totals    // of channels that are over; guarded by the endpoint's lock, as is closed
+	closed  []traffic // of those in a cluster that the engine has not been told of yet
 
 	mu     sync.Mutex
 	events [][]any
+}
+
+const mostClosed = 10_000
+
+// traffic is what one channel has carried, as the engine is told: its id, its peer, messages and bytes sent and
+// received, and "recv" while somebody has waited there for a while.
+type traffic [7]any
+
+func (c *Channel) traffic() traffic {
+	waits := ""
+	if since := c.waitsSince.Load(); since != 0 && now()-since >= int64(tick) {
+		waits = "recv"
+	}
+	return traffic{
+		c.identity, c.peer.Name, c.sent.Load(), c.received.Load(), c.bytesSent.Load(), c.bytesReceived.Load(), waits,
+	}
 }
 
 func (l *ledger) add(c *Channel) { l.past = l.past.plus(c) }

@@ -22,7 +22,7 @@ import (
 const (
 	networkPatience = 55 * time.Second  // a container's network may be some moments behind the container itself
 	serverPatience  = 600 * time.Second // of a warm point, for an engine server that is away
-	usageEvery      = 5 * time.Second
+	usageEvery      = 2 * time.Second
 	orphanGrace     = 2 * time.Second
 )
 
@@ -42,7 +42,10 @@ type program struct {
 	mu     sync.Mutex
 	engine backend
 	parent *Channel
-	told   time.Time
+
+	metering sync.Mutex
+	told     time.Time
+	known    map[any]traffic // what the engine knows of each channel, by its id
 }
 
 func newProgram() (*program, error) {
@@ -83,7 +86,7 @@ func newProgram() (*program, error) {
 			return nil, err
 		}
 		if p.e.node != "" {
-			p.e.onBeat(p.tellUsage)
+			p.e.onBeat(func() { p.tellUsage(usageEvery) })
 		}
 	}
 	return p, nil
@@ -230,17 +233,34 @@ func (p *program) report() {
 	}
 }
 
-// tellUsage tells a cluster's engine what this program takes of its machine, every few seconds.
-func (p *program) tellUsage() {
-	if time.Since(p.told) < usageEvery {
+// tellUsage tells a cluster's engine what this program takes of its machine, and the figures of channels that have
+// changed, if so much time has passed since it last did.
+func (p *program) tellUsage(every time.Duration) {
+	p.metering.Lock()
+	defer p.metering.Unlock()
+	if time.Since(p.told) < every {
 		return
 	}
 	p.told = time.Now()
-	_ = p.c.post("usage", map[string]any{"cpu_s": busy().Seconds(), "memory": memory()})
+	known, changed := map[any]traffic{}, []traffic{}
+	for _, each := range p.e.traffic() {
+		known[each[0]] = each
+		if p.known[each[0]] != each {
+			changed = append(changed, each)
+		}
+	}
+	if p.c.post("usage", map[string]any{
+		"cpu_s": busy().Seconds(), "memory": memory(), "channels": changed,
+	}) == nil {
+		p.known = known
+	}
 }
 
 // close reports, says goodbye, and ends the points that were started here.
 func (p *program) close() {
+	if p.c != nil && p.e.node != "" {
+		p.tellUsage(0)
+	}
 	p.report()
 	if p.parent != nil {
 		_ = p.parent.Close()

@@ -118,7 +118,9 @@ func (c *Channel) fill(ctx context.Context) error {
 		n, err = c.lookAgain(begin + int64(again))
 	}
 	if n == 0 && err == nil {
+		c.waitsSince.Store(begin)
 		n, err = c.conn.Read(c.reader.Buffer())
+		c.waitsSince.Store(0)
 	}
 	at := now()
 	c.waited.Add(at - begin)

@@ -14,6 +14,7 @@ from parcs.channel import base, dialer, waiting
 from parcs.channel.keeper import Keeper
 from parcs.channel.listener import Listener
 from parcs.channel.tcp import Connection, Home, TcpChannel
+from parcs.contract.engine import Traffic
 from parcs.model import address as addresses
 from parcs.model.settings import Settings
 from parcs.version import VERSION
@@ -138,6 +139,8 @@ class Endpoint:
             if channel in self._channels:
                 self._channels.remove(channel)
                 channel.home.ledger.past = channel.home.ledger.past.plus(channel.statistics)
+                if self.ledger.is_metered and channel.home is self:
+                    self.ledger.closed.append(_traffic(channel, ""))
 
     @property
     def statistics(self) -> base.Statistics:
@@ -148,6 +151,15 @@ class Endpoint:
                 if channel.home is self:
                     total = total.plus(channel.statistics)
             return total
+
+    def traffic(self) -> list[Traffic]:
+        """What each channel of this program has carried, those that closed since the last time too."""
+        blocked = self.waits.blocked()
+        with self._lock:
+            own = [channel for channel in self._channels if channel.home is self]
+            closed = list(self.ledger.closed)
+            self.ledger.closed.clear()
+        return closed + [_traffic(channel, blocked.get(channel, "")) for channel in own]
 
     def close(self) -> None:
         """Close every channel, and stop listening."""
@@ -181,6 +193,14 @@ class Endpoint:
                 continue  # the channel keeps its failure for its user
         for duty in self.on_beat:
             duty()
+
+
+def _traffic(channel: TcpChannel, waits: str) -> Traffic:
+    carried = channel.statistics
+    return Traffic(
+        channel.identity, channel.peer.name, carried.messages_sent, carried.messages_received,
+        carried.bytes_sent, carried.bytes_received, waits,
+    )  # fmt: skip
 
 
 class Backstage:

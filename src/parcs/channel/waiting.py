@@ -12,6 +12,7 @@ from __future__ import annotations
 import select
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -20,7 +21,9 @@ from parcs.channel import base, sockets
 
 if TYPE_CHECKING:
     from parcs.channel.tcp import TcpChannel
+    from parcs.contract.engine import Traffic
 
+_MOST_CLOSED = 10_000
 OWN_THREAD = "parcs-"
 """Threads of ours have names that start so: they never send a user's message."""
 
@@ -78,6 +81,12 @@ class WaitBoard:
             if self._waits.pop(threading.get_ident(), None) is not None:
                 self._tell(frozenset())
 
+    def blocked(self) -> dict[TcpChannel, str]:
+        """The channels that some thread waits for just now: to ``recv``, or to ``send``."""
+        with self._lock:
+            waits = list(self._waits.values())
+        return {channel: "send" if wait.sending else "recv" for wait in waits for channel in wait.channels}
+
     def judge(self, number: int, cycle: list[str]) -> None:
         """The engine server says of report ``number``: it is a deadlock."""
         with self._lock:
@@ -101,7 +110,9 @@ class Ledger:
 
     def __init__(self) -> None:
         self.past = base.Statistics()
-        self.is_tracing = False
+        self.is_tracing = self.is_metered = False
+        self.closed: deque[Traffic] = deque(maxlen=_MOST_CLOSED)
+        """Channels that are gone, while metered."""
         self._events: list[list[Any]] = []
 
     def add_event(self, kind: str, channel: TcpChannel, number: int, size: int, begin: float) -> None:

@@ -45,6 +45,15 @@ def deploy(
         int,
         typer.Option("--drain", min=1, metavar="SECONDS", help="For what an executor that goes still runs."),
     ] = 600,
+    manages: Annotated[
+        bool | None,
+        typer.Option(
+            "--manage-swarm/--no-manage-swarm",
+            help="Hubs show and change the Swarm itself: nodes, services, stacks, jobs. They are given their "
+            "managers' Docker sockets, so whoever is an admin of a hub, or breaks into one, is root there.",
+            show_default="as it is, else not",
+        ),
+    ] = None,
     restart: Annotated[
         bool, typer.Option("--restart", help="Start all of it anew, one after another, as it is.")
     ] = False,
@@ -77,7 +86,7 @@ def deploy(
         raise errors.SettingsError(f"--database-file: {error}") from error
     if database is not None and not database.startswith(("postgresql://", "postgres://")):
         raise errors.SettingsError(f"{database_file} has no DSN like postgresql://USER:PASSWORD@HOST/NAME")
-    wanted = cluster.Wanted(database, executors, slots, drain_s, restart)
+    wanted = cluster.Wanted(database, executors, slots, drain_s, restart, manages)
     made = cluster.deploy(docker, wanted, target.tell, registry)
     print(f"hubs: {','.join(made.urls)}")
     if made.token:

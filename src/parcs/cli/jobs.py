@@ -10,6 +10,8 @@ import typer
 
 from parcs.cli import cluster_run, output, place, target, tasks
 from parcs.engine.console import Console
+from parcs.model.demand import describe_bytes
+from parcs.swarm.flows import Flow
 
 Job = Annotated[str, typer.Argument(help="A job's name, or an unmistakable beginning of it.")]
 
@@ -36,11 +38,17 @@ def ps(
     show_timeline: Annotated[
         bool, typer.Option("--timeline", help="Where the time of each point's start went.")
     ] = False,
+    show_channels: Annotated[
+        bool, typer.Option("--channels", help="What its channels have carried, and who waits there.")
+    ] = False,
     on: target.On = None,
     as_json: output.AsJson = False,
 ) -> None:
     """Show a job's programs: where they run, how they were started, what they use."""
     with target.remote(on) as remote:
+        if show_channels:
+            _print_channels(remote.channels(job), as_json=as_json)
+            return
         found = remote.ps(job)
     if as_json:
         output.print_json(found)
@@ -63,6 +71,22 @@ def ps(
         print(f"{found['job']}: {found['state']}")
         columns = ["point", "state", "node", "launcher", "language", "CPU", "memory", "why"]
         output.print_table(columns, rows)
+
+
+def _print_channels(flows: list[Flow], *, as_json: bool) -> None:
+    if as_json:
+        output.print_json([flow._asdict() for flow in flows])
+        return
+    rows = [
+        (
+            f"{flow.one} - {flow.other}",
+            f"{flow.sent:,} + {flow.received:,}",
+            describe_bytes(flow.bytes_sent + flow.bytes_received),
+            ", ".join(f"{name} to {what}" for name, what in sorted(flow.waits.items())),
+        )
+        for flow in flows
+    ]
+    output.print_table(["channel", "messages", "bytes", "waits"], rows)
 
 
 def logs(

@@ -7,7 +7,7 @@ A program sends requests, ``{"id": 7, "do": "start", ...}``, and gets ``{"id": 7
     stop      end points
     status    what became of points
     called    these points have called back (for timelines)
-    usage     what this program has taken of its machine so far
+    usage     what this program has taken of its machine, and what its channels have carried, so far
     lost      a point's machine does not answer
     warm      keep so many started points of a module waiting
     waiting   this program is blocked on these channels (none: it goes on)
@@ -73,6 +73,32 @@ class WaitedFor(NamedTuple):
     channel: str
     peer: str
     sending: bool
+
+
+_WAITS: Final = {"recv": "recv", "send": "send"}
+
+
+class Traffic(NamedTuple):
+    """What a program's channel has carried, as that program counts; bytes of bodies.
+
+    ``waits``: the program just now waits there, to ``recv`` or to ``send``; or it is empty.
+    """
+
+    channel: str
+    peer: str
+    sent: int
+    received: int
+    bytes_sent: int
+    bytes_received: int
+    waits: str
+
+
+class Usage(NamedTuple):
+    """What a program has taken so far: processor seconds, bytes of memory; and its channels that changed."""
+
+    cpu_s: float
+    memory: int
+    channels: list[Traffic]
 
 
 class Report(NamedTuple):
@@ -145,6 +171,22 @@ def parse_waiting(body: dict[str, Any]) -> Waiting:
         return Waiting(int(body["report"]), channels, counts)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise errors.EngineError(f"waiting: {error!r}") from None
+
+
+def parse_usage(body: dict[str, Any]) -> Usage:
+    """Read a usage request.
+
+    Raises:
+        EngineError: it makes no sense.
+    """
+    try:
+        channels = [
+            Traffic(str(c[0]), str(c[1]), int(c[2]), int(c[3]), int(c[4]), int(c[5]), _WAITS.get(c[6], ""))
+            for c in body.get("channels", [])
+        ]
+        return Usage(float(body.get("cpu_s", 0.0)), int(body.get("memory", 0)), channels)
+    except (TypeError, ValueError, IndexError, KeyError) as error:
+        raise errors.EngineError(f"usage: {error!r}") from None
 
 
 def parse_report(body: dict[str, Any]) -> Report:

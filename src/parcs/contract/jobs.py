@@ -53,6 +53,25 @@ class Program:
 
 
 @dataclass(frozen=True)
+class Figures:
+    """A run in numbers, as its programs reported them at their ends. Seconds; bytes of bodies."""
+
+    __pydantic_config__ = _OPEN
+
+    points: int
+    messages: int
+    bytes: int
+    wall_s: float
+    """What the runner's work took."""
+    busy_s: float
+    """Processor time of all points' work."""
+    waited_s: float
+    """How long points were blocked to receive."""
+    speedup: float
+    failed: int
+
+
+@dataclass(frozen=True)
 class JobDetail:
     """A job whole."""
 
@@ -62,6 +81,27 @@ class JobDetail:
     programs: Sequence[Program]
     summary: str
     """Where its time went, in words, when it is over."""
+    figures: Figures | None
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A channel between two programs of a job: what went from ``one`` to ``other``, and back."""
+
+    __pydantic_config__ = _OPEN
+
+    channel: str
+    """Its id, the same at both ends."""
+    one: str
+    other: str
+    sent: int
+    """Messages from one to other."""
+    received: int
+    """Messages back."""
+    bytes_sent: int
+    bytes_received: int
+    waits: Mapping[str, str]
+    """Which of the two waits there just now: to recv, or to send."""
 
 
 @dataclass(frozen=True)

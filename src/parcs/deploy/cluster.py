@@ -31,6 +31,7 @@ class Wanted(NamedTuple):
     Args:
         database: the DSN of one that is there; none for one of three servers that is deployed too.
         is_restart: start all of it anew, whether anything has changed or not.
+        manages: hubs show and change the Swarm itself, by their managers' Docker sockets.
     """
 
     database: str | None
@@ -38,6 +39,7 @@ class Wanted(NamedTuple):
     slots: int | None
     drain_s: int
     is_restart: bool = False
+    manages: bool | None = None
 
 
 class Part(NamedTuple):
@@ -74,6 +76,9 @@ def deploy(docker: Docker, wanted: Wanted, tell: Tell, registry: str = "") -> Fo
     builder = Builder(docker, registry, tell)
     image = builder.hub()
     networks.ensure_overlay(docker, names.NETWORK)
+    manages = _manages(wanted, there.get(plan.HUB))
+    if manages:
+        engine.ensure(docker, tell, registry)  # hubs have not what its image is made of
     is_own = wanted.database is None and (plan.HUB not in there or database.is_there(docker))
     dsn = database.ensure(docker, builder, tell) if is_own else None
     kept, token = _secrets(docker, wanted.database, dsn, there.get(plan.HUB))
@@ -81,7 +86,7 @@ def deploy(docker: Docker, wanted: Wanted, tell: Tell, registry: str = "") -> Fo
     labels = {names.KIND: KIND, names.VERSION: VERSION, names.REGISTRY: registry}
     asked = plan.Plan(
         image.pinned, names.NETWORK, labels, kept, _executors(wanted, before), _slots(wanted, before),
-        wanted.drain_s,
+        wanted.drain_s, registry, manages,
     )  # fmt: skip
     for specification in (plan.hub(asked), plan.executor(asked)):
         name = specification["Name"]
@@ -192,6 +197,13 @@ def _slots(wanted: Wanted, before: services.Service | None) -> int:
         return wanted.slots or 0
     command: list[str] = before.spec["TaskTemplate"]["ContainerSpec"]["Command"]
     return int(command[command.index("--slots") + 1]) if "--slots" in command else 0
+
+
+def _manages(wanted: Wanted, before: services.Service | None) -> bool:
+    if wanted.manages is not None or before is None:
+        return bool(wanted.manages)
+    environment: list[str] = before.spec["TaskTemplate"]["ContainerSpec"].get("Env") or []
+    return any(each.startswith(f"{plan.MANAGES}=") for each in environment)
 
 
 def _wait(docker: Docker, name: str, image: str) -> None:

@@ -21,6 +21,9 @@ _READY: Final = (
 )
 
 
+MANAGES: Final = "PARCS_HUB_DOCKER"
+"""The variable by which a hub knows of its Swarm."""
+_SOCKET: Final = "/var/run/docker.sock"
 DATABASE: Final = "parcs-database"
 LOOK: Final = "parcs-database-look"
 
@@ -39,6 +42,8 @@ class Plan(NamedTuple):
         executors: how many; 0 is one on every node.
         slots: of each; 0 is its node's processors.
         drain_s: how long an executor that is to go may finish what it runs.
+        registry: that the Swarm's modules are in.
+        manages: whether hubs are given their manager's Docker socket.
     """
 
     image: str
@@ -48,6 +53,8 @@ class Plan(NamedTuple):
     executors: int
     slots: int
     drain_s: int
+    registry: str = ""
+    manages: bool = False
 
 
 def hub(plan: Plan) -> dict[str, Any]:
@@ -61,6 +68,8 @@ def hub(plan: Plan) -> dict[str, Any]:
         "PARCS_HUB_ADDRESS": f"http://{{{{.Node.Hostname}}}}:{PORT}",
         "PYTHONUNBUFFERED": "1",
     }
+    if plan.manages:
+        environment |= {MANAGES: f"unix://{_SOCKET}", "PARCS_HUB_REGISTRY": plan.registry}
     container = {
         "Image": plan.image,
         "Command": ["python3", "-m", "parcs", "hub", "--host", "0.0.0.0", "--port", str(PORT)],  # noqa: S104  # a token is there
@@ -71,6 +80,7 @@ def hub(plan: Plan) -> dict[str, Any]:
         "Secrets": [
             _secret(each, name) for each, name in zip((database, admin, executor), SECRETS, strict=True)
         ],
+        "Mounts": [{"Type": "bind", "Source": _SOCKET, "Target": _SOCKET}] if plan.manages else [],
         "Healthcheck": {
             "Test": ["CMD", "python3", "-c", _READY],
             "Interval": 2 * _NANO,

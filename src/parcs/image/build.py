@@ -31,9 +31,9 @@ _PACKAGE: Final = Path(__file__).parents[1]
 _HERE: Final = Path(__file__).parent
 
 _HUB: Final = (
-    "alembic", "argon2-cffi", "fastapi", "httptools", "httpx2", "prometheus-client", "psutil", "psycopg",
-    "psycopg-binary", "python-dateutil", "python-multipart", "rich", "sqlalchemy", "typer", "uvicorn", "uvloop",
-    "websockets",
+    "alembic", "argon2-cffi", "docker", "fastapi", "httptools", "httpx2", "prometheus-client", "psutil", "psycopg",
+    "psycopg-binary", "python-dateutil", "python-multipart", "requests", "rich", "sqlalchemy", "typer", "urllib3",
+    "uvicorn", "uvloop", "websockets",
 )  # fmt: skip
 _PATRONI: Final = (
     "click", "dnspython", "prettytable", "psutil", "psycopg[binary]", "python-dateutil", "PyYAML", "urllib3",

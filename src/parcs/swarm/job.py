@@ -10,10 +10,11 @@ import time
 from collections import deque
 from typing import Any, Final, NamedTuple
 
-from parcs.contract.engine import RUNNER
+from parcs.contract.engine import RUNNER, Usage
 from parcs.engine.space import ControlSpace, PointRecord
 from parcs.engine.warm import WarmPool
 from parcs.swarm import names
+from parcs.swarm.flows import Flow, Flows
 
 _MOST_LINES: Final = 20_000
 _LONGEST_LINE: Final = 16_384
@@ -136,7 +137,8 @@ class Job:
         self.created_at = time.time()
         self.ended_at: float | None = None
         self.absent_since: float | None = None
-        self.usage: dict[str, tuple[float, int]] = {}
+        self.usage: dict[str, Usage] = {}
+        self.flows = Flows()
         self.aliases: dict[str, str] = {}
         self.pinned: dict[str, Any] = {}
         self.warm: dict[str, WarmPool] = {}
@@ -171,6 +173,20 @@ class Job:
         """The last lines of one program."""
         found = [line.text for line in self.lines if line.source == source]
         return found[-most:]
+
+    def note_usage(self, program: str, usage: Usage) -> None:
+        """A program tells what it has taken, and what its channels have carried."""
+        self.usage[program] = usage._replace(channels=[])
+        for each in usage.channels:
+            self.flows.take(program, each)
+
+    def channels(self) -> list[Flow]:
+        """What its channels carry, those with the most bytes first."""
+        return self.flows.rows(self._is_there)
+
+    def _is_there(self, program: str) -> bool:
+        record = self.runner if program == RUNNER else self.space.points.get(program)
+        return not self.is_over and (record is None or not record.state.is_final)
 
     def find(self, point: str) -> tuple[Group, Member] | None:
         """A point's group and membership."""
@@ -218,8 +234,8 @@ class Job:
             "launcher": group.launcher,
             "node": member.node,
             "task_state": member.state,
-            "cpu_s": usage[0] if usage else None,
-            "memory": usage[1] if usage else None,
+            "cpu_s": usage.cpu_s if usage else None,
+            "memory": usage.memory if usage else None,
             "stages": member.stages,
         }
 

@@ -218,7 +218,7 @@ class Lives:
             if record is not None and not record.state.is_final:
                 _note_that_it_ran(record, ending)
                 usage = job.usage.get(member.name)
-                self._state.server.on_ended(job.space, member.name, ending, usage[0] if usage else 0.0)
+                self._state.server.on_ended(job.space, member.name, ending, usage.cpu_s if usage else 0.0)
         for whose, within in {(job, group), self._state.groups.get(member.group, (job, group))}:
             if within.is_over and not within.is_borrowed:
                 self.remove(whose, within)

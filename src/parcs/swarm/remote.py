@@ -13,6 +13,7 @@ from parcs.engine.remote import RemoteEngine
 from parcs.model.address import Address
 from parcs.model.settings import Settings
 from parcs.swarm import names
+from parcs.swarm.flows import Flow
 from parcs.swarm.job import Line
 
 _WAIT_S = 20.0
@@ -67,6 +68,10 @@ class Remote:
     def ps(self, job: str) -> dict[str, Any]:
         """One job: its state, result, summary, and ``rows``, its programs."""
         return self._client.request("ps", job=job)
+
+    def channels(self, job: str) -> list[Flow]:
+        """What a job's channels carry, those with the most bytes first."""
+        return [Flow(*row) for row in self._client.request("channels", job=job)["channels"]]
 
     def lines(self, job: str, *, is_following: bool, after: int = 0) -> Iterator[Line]:
         """The job's output; following goes on until it is over."""

@@ -6,6 +6,7 @@ Programs of a job may do what any program may. Operators (people who may adminis
     open      a job for a program outside: gives its control space and token
     run       run a module's runner in the cluster
     jobs, ps  the jobs; the points of one
+    channels  what the channels of a job carry, and who waits there
     logs      lines of output after a number, waiting for them a while
     warm      keep points of a module waiting for every job
     halt      stop a job
@@ -22,7 +23,7 @@ from concurrent.futures import Future
 from typing import Any, Final
 
 from parcs import errors
-from parcs.contract.engine import NODE_VARIABLE, RUNNER, parse_warm
+from parcs.contract.engine import NODE_VARIABLE, RUNNER, parse_usage, parse_warm
 from parcs.engine.server import Answer, EngineServer, Session
 from parcs.swarm import names
 from parcs.swarm.backend import SwarmBackend
@@ -56,7 +57,7 @@ class SwarmServer(EngineServer):
             self._backend.starter.suspect(job, str(request.get("point", "")))
             return {}
         if verb == "usage":
-            job.usage[session.program] = (float(request.get("cpu_s", 0)), int(request.get("memory", 0)))
+            job.note_usage(session.program, parse_usage(request))
             return {}
         return super()._perform(session, request)
 
@@ -105,6 +106,9 @@ class SwarmServer(EngineServer):
             "summary": summary._asdict() if summary else None,
             "description": summary.describe() if summary else "",
         }
+
+    def _channels(self, job: Job, request: dict[str, Any]) -> Answer:
+        return {"channels": job.channels()}
 
     def _halt(self, job: Job, request: dict[str, Any]) -> Answer:
         self._backend.lives.end_job(job, "stopped by parcs stop")
@@ -161,6 +165,7 @@ _FOR_PEOPLE: Final[dict[str, Callable[[SwarmServer, dict[str, Any]], Answer]]] =
 }
 _FOR_ONE_JOB: Final[dict[str, Callable[[SwarmServer, Job, dict[str, Any]], Answer]]] = {
     "ps": SwarmServer._ps,
+    "channels": SwarmServer._channels,
     "logs": SwarmServer._logs,
     "halt": SwarmServer._halt,
     "forget": SwarmServer._forget,

@@ -1,6 +1,6 @@
 import { keepPreviousData, useQuery, useQueryClient } from "@tanstack/react-query";
 import { ask, text } from "./http";
-import type { About, AuditPage, Cluster, ModuleImage, Executor, History, HubSeen, Job, JobDetail, Line, Load, TaskDetail, TaskPage, Token, User } from "./types";
+import type { About, AuditPage, Cluster, Executor, Flow, History, HubSeen, Job, JobDetail, Line, Load, ModuleImage, TaskDetail, TaskPage, Token, User } from "./types";
 
 export const useHistory = () =>
   useQuery({ queryKey: ["history"], queryFn: () => ask<History>("/history"), staleTime: Infinity });
@@ -67,6 +67,15 @@ export const useJob = (name: string) =>
     queryKey: ["job", name],
     queryFn: () => ask<JobDetail>(`/jobs/${name}`),
     refetchInterval: (query) => (query.state.data?.job.ended_at ? false : 1000),
+    staleTime: 0,
+  });
+
+/** Asked for while somebody looks at them. */
+export const useChannels = (name: string, isOver: boolean) =>
+  useQuery({
+    queryKey: ["channels", name],
+    queryFn: () => ask<Flow[]>(`/jobs/${name}/channels`),
+    refetchInterval: isOver ? false : 1000,
     staleTime: 0,
   });
 

@@ -811,6 +811,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/cluster/stacks/{name}/redeploy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Redeploy Stack
+         * @description Replace its containers, service by service, each by what its image's name means now.
+         */
+        post: operations["redeploy_stack_api_v1_cluster_stacks__name__redeploy_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/cluster/nodes/{name}": {
         parameters: {
             query?: never;
@@ -894,6 +914,26 @@ export interface paths {
          * @description Remove an ended job from the list, with what it printed.
          */
         delete: operations["forget_api_v1_jobs__name__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/{name}/channels": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Channels
+         * @description What its channels have carried so far, and who waits there: those with the most bytes first.
+         */
+        get: operations["channels_api_v1_jobs__name__channels_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1134,6 +1174,73 @@ export interface components {
             /** Last Seen */
             last_seen: number;
         };
+        /**
+         * Figures
+         * @description A run in numbers, as its programs reported them at their ends. Seconds; bytes of bodies.
+         */
+        Figures: {
+            /** Points */
+            points: number;
+            /** Messages */
+            messages: number;
+            /** Bytes */
+            bytes: number;
+            /**
+             * Wall S
+             * @description What the runner's work took.
+             */
+            wall_s: number;
+            /**
+             * Busy S
+             * @description Processor time of all points' work.
+             */
+            busy_s: number;
+            /**
+             * Waited S
+             * @description How long points were blocked to receive.
+             */
+            waited_s: number;
+            /** Speedup */
+            speedup: number;
+            /** Failed */
+            failed: number;
+        };
+        /**
+         * Flow
+         * @description A channel between two programs of a job: what went from ``one`` to ``other``, and back.
+         */
+        Flow: {
+            /**
+             * Channel
+             * @description Its id, the same at both ends.
+             */
+            channel: string;
+            /** One */
+            one: string;
+            /** Other */
+            other: string;
+            /**
+             * Sent
+             * @description Messages from one to other.
+             */
+            sent: number;
+            /**
+             * Received
+             * @description Messages back.
+             */
+            received: number;
+            /** Bytes Sent */
+            bytes_sent: number;
+            /** Bytes Received */
+            bytes_received: number;
+            /**
+             * Waits
+             * @description Which of the two waits there just now: to recv, or to send.
+             */
+            waits: {
+                [key: string]: string;
+            };
+        };
         /** HTTPValidationError */
         HTTPValidationError: {
             /** Detail */
@@ -1211,6 +1318,7 @@ export interface components {
              * @description Where its time went, in words, when it is over.
              */
             summary: string;
+            figures: components["schemas"]["Figures"] | null;
         };
         /**
          * JobRequest
@@ -3318,6 +3426,38 @@ export interface operations {
             };
         };
     };
+    redeploy_stack_api_v1_cluster_stacks__name__redeploy_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its id or name. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Changed"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
     change_node_api_v1_cluster_nodes__name__patch: {
         parameters: {
             query?: never;
@@ -3480,6 +3620,38 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Changed"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    channels_api_v1_jobs__name__channels_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The job's name. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Flow"][];
                 };
             };
             /** @description Validation Error */

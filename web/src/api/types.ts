@@ -25,5 +25,7 @@ export type Node = Schemas["Node"];
 export type ModuleImage = Schemas["ModuleImage"];
 export type Job = Schemas["Job"];
 export type JobDetail = Schemas["JobDetail"];
+export type Figures = Schemas["Figures"];
+export type Flow = Schemas["Flow"];
 export type Program = Schemas["Program"];
 export type Line = Schemas["Line"];

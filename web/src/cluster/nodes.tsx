@@ -1,6 +1,6 @@
 import { Badge, Group, Paper, Progress, SimpleGrid, Stack, Text } from "@mantine/core";
-import { useQueryClient } from "@tanstack/react-query";
 import { Link } from "wouter";
+import { useChange } from "../api/change";
 import { ask } from "../api/http";
 import { useExecutors, useLoads } from "../api/queries";
 import { useRights } from "../api/session";
@@ -31,12 +31,10 @@ export function Nodes({ cluster }: { cluster: Cluster }) {
 type CardProps = { node: Node; names: Map<string, string>; replicas: Replica[]; executor: Executor | undefined; load: Load | undefined };
 
 function Card({ node, names, replicas, executor, load }: CardProps) {
-  const client = useQueryClient();
+  const change = useChange("cluster");
   const { isAdmin } = useRights();
-  const make = (availability: string) => async () => {
-    await ask(`/cluster/nodes/${node.id}`, { method: "PATCH", body: { availability } });
-    await client.invalidateQueries({ queryKey: ["cluster"] });
-  };
+  const make = (availability: string) => () =>
+    change(() => ask(`/cluster/nodes/${node.id}`, { method: "PATCH", body: { availability } }));
   const labels = Object.entries(node.labels).map(([name, value]) => (value ? `${name}=${value}` : name));
   return (
     <Paper withBorder p="sm" component="section" aria-label={`Node ${node.name}`}>

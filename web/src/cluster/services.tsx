@@ -1,6 +1,6 @@
 import { Button, Group, NumberInput, Paper, Stack, Table, Text, TextInput, Title } from "@mantine/core";
-import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
+import { useChange } from "../api/change";
 import { ask } from "../api/http";
 import { useLogs } from "../api/queries";
 import { useRights } from "../api/session";
@@ -49,16 +49,13 @@ type DetailProps = { cluster: Cluster; service: Service; close: () => void };
 
 function Detail({ cluster, service, close }: DetailProps) {
   const { isAdmin } = useRights();
-  const client = useQueryClient();
+  const changed = useChange("cluster");
   const [replicas, setReplicas] = useState<number | string>(service.replicas ?? "");
   const [image, setImage] = useState(service.image);
   const [isReading, setReading] = useState(false);
   const nodes = new Map(cluster.nodes.map((node) => [node.id, node.name]));
   const own = cluster.replicas.filter((each) => each.service === service.id).sort((a, b) => a.slot - b.slot || b.changed - a.changed);
-  const change = (body: object) => async () => {
-    await ask(`/cluster/services/${service.id}`, { method: "PATCH", body });
-    await client.invalidateQueries({ queryKey: ["cluster"] });
-  };
+  const change = (body: object) => () => changed(() => ask(`/cluster/services/${service.id}`, { method: "PATCH", body }));
   return (
     <Paper withBorder p="md" component="section" aria-label={`Service ${service.name}`}>
       <Stack>
@@ -85,7 +82,7 @@ function Detail({ cluster, service, close }: DetailProps) {
             <Action act={change({ restart: true })} sure={`Replace every container of ${service.name}, one after another?`}>Restart</Action>
             <Action act={change({ rollback: true })} sure={`Make ${service.name} what it was before its last change?`}>Roll back</Action>
             <Action color="red" variant="subtle" sure={`Remove ${service.name} and its containers?${service.is_own ? " PARCS itself made it." : ""}`}
-              act={async () => { await ask(`/cluster/services/${service.id}`, { method: "DELETE" }); close(); await client.invalidateQueries({ queryKey: ["cluster"] }); }}>
+              act={() => changed(() => ask(`/cluster/services/${service.id}`, { method: "DELETE" }).then(close))}>
               Remove
             </Action>
             <Button size="xs" variant="default" onClick={() => setReading(!isReading)}>{isReading ? "Hide logs" : "Logs"}</Button>

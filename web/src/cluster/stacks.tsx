@@ -1,7 +1,7 @@
-import { Stack, Table, Text } from "@mantine/core";
-import { useQueryClient } from "@tanstack/react-query";
+import { Group, Stack, Table, Text } from "@mantine/core";
 import { Link } from "wouter";
-import { ask } from "../api/http";
+import { useChange } from "../api/change";
+import { ask, post } from "../api/http";
 import { useRights } from "../api/session";
 import type { Cluster } from "../api/types";
 import { Action } from "../parts/action";
@@ -10,7 +10,7 @@ import { many } from "../parts/format";
 
 export function Stacks({ cluster }: { cluster: Cluster }) {
   const { isAdmin } = useRights();
-  const client = useQueryClient();
+  const change = useChange("cluster");
   const stacks = Map.groupBy(cluster.services.filter((each) => each.stack), (each) => each.stack);
   if (stacks.size === 0) return <Empty title="No stack is deployed."><Text size="sm">docker stack deploy -c FILE NAME</Text></Empty>;
   return (
@@ -30,10 +30,16 @@ export function Stacks({ cluster }: { cluster: Cluster }) {
               </Table.Td>
               <Table.Td>
                 {isAdmin && (
-                  <Action color="red" variant="subtle" sure={`Remove ${name}: ${many(services.length, "service")} and their containers?`}
-                    act={async () => { await ask(`/cluster/stacks/${name}`, { method: "DELETE" }); await client.invalidateQueries({ queryKey: ["cluster"] }); }}>
-                    Remove
-                  </Action>
+                  <Group gap="xs" wrap="nowrap">
+                    <Action sure={`Replace the containers of ${many(services.length, "service")}, one after another, each by what its image's name means now?`}
+                      act={() => change(() => post(`/cluster/stacks/${name}/redeploy`))}>
+                      Redeploy
+                    </Action>
+                    <Action color="red" variant="subtle" sure={`Remove ${name}: ${many(services.length, "service")} and their containers?`}
+                      act={() => change(() => ask(`/cluster/stacks/${name}`, { method: "DELETE" }))}>
+                      Remove
+                    </Action>
+                  </Group>
                 )}
               </Table.Td>
             </Table.Tr>

@@ -9,10 +9,22 @@ export function Things({ cluster }: { cluster: Cluster }) {
       <List title="Networks" head={["Name", "Driver", "Scope", "Addresses"]}
         rows={cluster.networks.map((each) => [each.name, each.driver, each.scope, each.subnets.join(", ")])} />
       <List title="Volumes" note="Of the manager that was asked." head={["Name", "Made"]} rows={cluster.volumes.map(named)} />
+      <List title="Registries" note="That the services' images come from." head={["Name", "Services"]} rows={registries(cluster)} />
       <List title="Secrets" note="Their names; what is in them is never shown." head={["Name", "Made"]} rows={cluster.secrets.map(named)} />
       <List title="Configs" head={["Name", "Made"]} rows={cluster.configs.map(named)} />
     </SimpleGrid>
   );
+}
+
+/** The first part of an image's name, if it looks like a host; Docker's own registry needs none. */
+function registries({ services }: Cluster): ReactNode[][] {
+  const used = new Map<string, number>();
+  for (const { image } of services) {
+    const [first = "", ...rest] = image.split("/");
+    const registry = rest.length && (/[.:]/.test(first) || first === "localhost") ? first : "docker.io";
+    used.set(registry, (used.get(registry) ?? 0) + 1);
+  }
+  return [...used].sort(([a], [b]) => a.localeCompare(b));
 }
 
 const named = (each: { id: string; name: string; created: number }) => [each.name, <Ago key={each.id} at={each.created || null} />];

@@ -1,6 +1,6 @@
 import { Button, Group, Paper, PasswordInput, Select, Stack, TextInput, Title } from "@mantine/core";
-import { useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
+import { useChange } from "../api/change";
 import { ask, post } from "../api/http";
 import { useMe } from "../api/session";
 import type { NewToken } from "../api/types";
@@ -49,7 +49,7 @@ function NewPassword() {
 }
 
 function NewTokenForm() {
-  const client = useQueryClient();
+  const change = useChange("tokens");
   const [made, setMade] = useState<NewToken | null>(null);
   const [error, setError] = useState<unknown>(null);
   const submit = (event: FormEvent<HTMLFormElement>) => {
@@ -57,14 +57,11 @@ function NewTokenForm() {
     const form = event.currentTarget;
     const given = new FormData(form);
     setError(null);
-    post<NewToken>("/tokens", { name: given.get("name"), kind: "api", lasts_s: LASTS[String(given.get("lasts"))] ?? null }).then(
-      (token) => {
-        form.reset();
-        setMade(token);
-        void client.invalidateQueries({ queryKey: ["tokens"] });
-      },
-      setError,
-    );
+    const lasts_s = LASTS[String(given.get("lasts"))] ?? null;
+    change(() => post<NewToken>("/tokens", { name: given.get("name"), kind: "api", lasts_s })).then((token) => {
+      form.reset();
+      setMade(token);
+    }, setError);
   };
   return (
     <Paper withBorder p="md" maw={560}>

@@ -24,7 +24,7 @@ export default function ClusterPage() {
               <Tabs.Tab value="nodes">Nodes</Tabs.Tab>
               <Tabs.Tab value="services">Services</Tabs.Tab>
               <Tabs.Tab value="stacks">Stacks</Tabs.Tab>
-              <Tabs.Tab value="things">Networks, volumes, secrets</Tabs.Tab>
+              <Tabs.Tab value="things">Networks, volumes, registries, secrets</Tabs.Tab>
             </Tabs.List>
             <Tabs.Panel value="nodes" pt="md"><Nodes cluster={found.data} /></Tabs.Panel>
             <Tabs.Panel value="services" pt="md"><Services cluster={found.data} /></Tabs.Panel>

@@ -1,8 +1,8 @@
 import { Button, Group, Modal, Progress, Stack, Table, Text, TextInput, Title } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
-import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { Link } from "wouter";
+import { useChange } from "../api/change";
 import { post } from "../api/http";
 import { useExecutors, useHubs, useLoads } from "../api/queries";
 import { useRights } from "../api/session";
@@ -108,11 +108,8 @@ function Meter({ label, share }: { label: string; share: number }) {
 }
 
 function Verbs({ executor }: { executor: Executor }) {
-  const client = useQueryClient();
-  const send = (verb: string) => async () => {
-    await post(`/executors/${executor.id}/${verb}`);
-    await client.invalidateQueries({ queryKey: ["executors"] });
-  };
+  const change = useChange("executors");
+  const send = (verb: string) => () => change(() => post(`/executors/${executor.id}/${verb}`));
   if (executor.state === "gone") return null;
   return executor.state === "active" ? (
     <Group gap={4} wrap="nowrap">

@@ -1,7 +1,7 @@
 import { Button, Group, Paper, Select, Stack, Table, Tabs, Text, TextInput, Title } from "@mantine/core";
-import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { Link, useLocation } from "wouter";
+import { useChange } from "../api/change";
 import { ask, post } from "../api/http";
 import { useAbout, useJob, useLines } from "../api/queries";
 import { useRights } from "../api/session";
@@ -17,7 +17,7 @@ import { Ago, useNow } from "../parts/time";
 
 export default function JobPage({ name }: { name: string }) {
   const found = useJob(name);
-  const client = useQueryClient();
+  const change = useChange("job", name);
   const [, go] = useLocation();
   const { maySubmit } = useRights();
   const hasModules = useAbout().data?.modules;
@@ -38,7 +38,7 @@ export default function JobPage({ name }: { name: string }) {
           </Action>
           </Group>
         ) : (
-          <Action act={async () => { await post(`/jobs/${job.job}/stop`); await client.invalidateQueries({ queryKey: ["job", name] }); }}>Stop</Action>
+          <Action act={() => change(() => post(`/jobs/${job.job}/stop`))}>Stop</Action>
         ))}
       </Group>
       <Text size="sm">
@@ -55,7 +55,7 @@ export default function JobPage({ name }: { name: string }) {
           <Tabs.Tab value="timeline">Timeline</Tabs.Tab><Tabs.Tab value="points">Points</Tabs.Tab>
         </Tabs.List>
         <Tabs.Panel value="output" pt="sm"><Lines name={name} isOver={isOver} programs={programs} /></Tabs.Panel>
-        <Tabs.Panel value="space" pt="sm"><Space programs={programs} /></Tabs.Panel>
+        <Tabs.Panel value="space" pt="sm"><Space name={name} isOver={isOver} programs={programs} /></Tabs.Panel>
         <Tabs.Panel value="timeline" pt="sm"><Timeline programs={programs} begun={job.created_at} /></Tabs.Panel>
         <Tabs.Panel value="points" pt="sm"><Points programs={programs} /></Tabs.Panel>
       </Tabs>

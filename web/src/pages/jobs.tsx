@@ -23,7 +23,12 @@ export default function Jobs() {
     <Stack>
       <Group justify="space-between">
         <Title order={2}>Jobs</Title>
-        {maySubmit && hasModules && <Button size="xs" onClick={modal.open}>Start a job</Button>}
+        {maySubmit && hasModules && (
+          <Group gap="xs">
+            <Button size="xs" variant="default" component={Link} href="/study">Scaling study</Button>
+            <Button size="xs" onClick={modal.open}>Start a job</Button>
+          </Group>
+        )}
       </Group>
       {maySubmit && hasModules && <Start isOpen={isOpen} module={again} close={() => (modal.close(), change({ start: null }))} />}
       <ProblemNote error={found.error} />

@@ -1,6 +1,6 @@
 import { Button, Group, Paper, PasswordInput, Select, Stack, Table, Tabs, TextInput, Title } from "@mantine/core";
-import { useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
+import { useChange } from "../api/change";
 import { ask, post } from "../api/http";
 import { useAudit, useUsers } from "../api/queries";
 import { useMe } from "../api/session";
@@ -34,16 +34,15 @@ export default function People() {
 
 function Users() {
   const found = useUsers();
-  const client = useQueryClient();
+  const change = useChange("users");
   const [error, setError] = useState<unknown>(null);
-  const refresh = () => client.invalidateQueries({ queryKey: ["users"] });
   const add = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
     const form = event.currentTarget;
     const given = new FormData(form);
     setError(null);
-    post<User>("/users", { name: given.get("name"), role: given.get("role"), password: given.get("password") || null }, crypto.randomUUID?.())
-      .then(() => (form.reset(), void refresh()), setError);
+    change(() => post<User>("/users", { name: given.get("name"), role: given.get("role"), password: given.get("password") || null }, crypto.randomUUID?.()))
+      .then(() => form.reset(), setError);
   };
   return (
     <Stack>
@@ -62,20 +61,18 @@ function Users() {
       <div className="scroll">
         <Table>
           <Table.Thead><Table.Tr><Table.Th>Name</Table.Th><Table.Th>Role</Table.Th><Table.Th>Since</Table.Th><Table.Th aria-label="Change" /></Table.Tr></Table.Thead>
-          <Table.Tbody>{found.data?.map((user) => <Row key={user.name} user={user} refresh={refresh} />)}</Table.Tbody>
+          <Table.Tbody>{found.data?.map((user) => <Row key={user.name} user={user} />)}</Table.Tbody>
         </Table>
       </div>
     </Stack>
   );
 }
 
-function Row({ user, refresh }: { user: User; refresh: () => Promise<void> }) {
+function Row({ user }: { user: User }) {
   const me = useMe().data;
   const [error, setError] = useState<unknown>(null);
-  const change = async (body: object) => {
-    await ask(`/users/${user.name}`, { method: "PATCH", body });
-    await refresh();
-  };
+  const changed = useChange("users");
+  const change = (body: object) => changed(() => ask(`/users/${user.name}`, { method: "PATCH", body }));
   return (
     <Table.Tr>
       <Table.Td>{user.name}{user.disabled && " (shut out)"}</Table.Td>

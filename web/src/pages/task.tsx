@@ -1,7 +1,7 @@
 import { Anchor, Button, Code, Group, Paper, SimpleGrid, Stack, Table, Tabs, Text, Title } from "@mantine/core";
-import { useQueryClient } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { Link, useLocation } from "wouter";
+import { useChange } from "../api/change";
 import { address, ask, post } from "../api/http";
 import { useExplained, useTask } from "../api/queries";
 import { useMe, useRights } from "../api/session";
@@ -72,15 +72,14 @@ function Fact({ name, children }: { name: string; children: ReactNode }) {
 }
 
 function Buttons({ detail: { task } }: { detail: TaskDetail }) {
-  const client = useQueryClient();
+  const change = useChange("task", task.id);
   const [, go] = useLocation();
   const { isAdmin, maySubmit } = useRights();
   const me = useMe().data;
   const isMine = isAdmin || (maySubmit && me?.name === task.user);
-  const refresh = () => client.invalidateQueries({ queryKey: ["task", task.id] });
   return (
     <Group gap="xs">
-      {isMine && task.ended === null && <Action act={async () => { await post(`/tasks/${task.id}/cancel`); await refresh(); }}>Cancel</Action>}
+      {isMine && task.ended === null && <Action act={() => change(() => post(`/tasks/${task.id}/cancel`))}>Cancel</Action>}
       {maySubmit && <Action act={async () => go(`/tasks/${(await post<Submitted>(`/tasks/${task.id}/rerun`, undefined, crypto.randomUUID?.())).first}`)}>Run again</Action>}
       {maySubmit && <Button size="xs" variant="default" component={Link} href={`/tasks/new?from=${task.id}`}>Change and run</Button>}
       {task.ended !== null && <Button size="xs" variant="default" component="a" href={address(`/tasks/${task.id}/output.zip`)} download>Download all</Button>}

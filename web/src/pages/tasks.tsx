@@ -1,7 +1,7 @@
 import { Button, Group, MultiSelect, Stack, Text, TextInput, Title } from "@mantine/core";
-import { useQueryClient } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
 import { Link } from "wouter";
+import { useChange } from "../api/change";
 import { post } from "../api/http";
 import { useCounts, useTasks } from "../api/queries";
 import { useRights } from "../api/session";
@@ -101,13 +101,10 @@ function Field({ name, label, placeholder, w, values, change }: FieldProps) {
 }
 
 function Together({ search, counts }: { search: URLSearchParams; counts: Record<string, number> }) {
-  const client = useQueryClient();
+  const change = useChange("tasks");
   const open = (counts.queued ?? 0) + (counts.compiling ?? 0) + (counts.running ?? 0);
   const over = Object.values(counts).reduce((sum, each) => sum + each, 0) - open;
-  const all = (verb: string) => async () => {
-    await post(`/tasks/${verb}`, bodyOf(search));
-    await client.invalidateQueries({ queryKey: ["tasks"] });
-  };
+  const all = (verb: string) => () => change(() => post(`/tasks/${verb}`, bodyOf(search)));
   return (
     <Group gap="xs">
       {open > 0 && <Action act={all("cancel")} sure={`Cancel ${many(open, "task")} that this search finds?`}>Cancel these</Action>}

@@ -1,5 +1,5 @@
 import { Table, Title } from "@mantine/core";
-import { useQueryClient } from "@tanstack/react-query";
+import { useChange } from "../api/change";
 import { ask } from "../api/http";
 import { useTokens } from "../api/queries";
 import { useMe } from "../api/session";
@@ -11,13 +11,10 @@ import { Ago, useNow } from "./time";
 export function TokenList({ isOwn }: { isOwn: boolean }) {
   const found = useTokens();
   const me = useMe().data;
-  const client = useQueryClient();
+  const change = useChange("tokens");
   const now = useNow();
   const tokens = found.data?.filter((each) => !each.revoked && (!each.expires || each.expires > now) && (!isOwn || each.user === me?.name));
-  const revoke = (id: number) => async () => {
-    await ask(`/tokens/${id}`, { method: "DELETE" });
-    await client.invalidateQueries({ queryKey: ["tokens"] });
-  };
+  const revoke = (id: number) => () => change(() => ask(`/tokens/${id}`, { method: "DELETE" }));
   return (
     <section>
       <Title order={3} size="h4">Tokens</Title>

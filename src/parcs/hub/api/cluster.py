@@ -70,6 +70,15 @@ async def remove_stack(hub: TheHub, asker: Asker, request: Request, name: Name) 
     return answer(contract.Changed(count))
 
 
+@router.post("/cluster/stacks/{name}/redeploy", response_model=contract.Changed)
+async def redeploy_stack(hub: TheHub, asker: Asker, request: Request, name: Name) -> Response:
+    """Replace its containers, service by service, each by what its image's name means now."""
+    access.demand(asker, Action.MANAGE_CLUSTER)
+    count = await hub.cluster.redeploy_stack(name)
+    await hub.audit(asker.user, "redeploy stack", name, address_of(request))
+    return answer(contract.Changed(count))
+
+
 @router.patch("/cluster/nodes/{name}", response_model=contract.Changed)
 async def change_node(
     hub: TheHub, asker: Asker, request: Request, name: Name, change: shapes.NodeChange

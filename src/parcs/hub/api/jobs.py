@@ -41,6 +41,12 @@ async def show(hub: TheHub, _: Looker, name: Name) -> Response:
     return answer(await hub.jobs.show(name))
 
 
+@router.get("/jobs/{name}/channels", response_model=list[shapes.Flow])
+async def channels(hub: TheHub, _: Looker, name: Name) -> Response:
+    """What its channels have carried so far, and who waits there: those with the most bytes first."""
+    return answer(await hub.jobs.channels(name))
+
+
 @router.get("/jobs/{name}/lines", response_model=list[shapes.Line])
 async def lines(
     hub: TheHub, _: Looker, name: Name, after: Annotated[int, Query(ge=0, le=2**62)] = 0

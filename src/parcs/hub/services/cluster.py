@@ -21,6 +21,7 @@ Answer = TypeVar("Answer")
 _KNOWN_S: Final = 0.8
 """For how long an answer is for everybody: a hundred pages ask the Engine as often as one."""
 _STACK: Final = "com.docker.stack.namespace"
+_STACK_IMAGE: Final = "com.docker.stack.image"
 _OWN: Final = "parcs."
 _AVAILABILITIES: Final = ("active", "pause", "drain")
 _THREADS: Final = 8
@@ -77,6 +78,10 @@ class Clusters:
     async def remove_stack(self, name: str) -> int:
         """Remove every service of a stack; gives how many there were."""
         return await self._change(lambda docker: _remove_stack(docker, name))
+
+    async def redeploy_stack(self, name: str) -> int:
+        """Replace all containers of a stack, each by what its image's name means now; gives how many services."""
+        return await self._change(lambda docker: _redeploy_stack(docker, name))
 
     async def change_node(self, name: str, availability: str) -> None:
         """What a node is to take."""
@@ -283,14 +288,30 @@ def _remove_service(docker: Docker, name: str) -> str:
     return service.name
 
 
+def _services_of(docker: Docker, stack: str) -> list[services.Service]:
+    from parcs.dockerapi import services
+
+    if not (found := services.find(docker, f"{_STACK}={stack}")):
+        raise errors.NotFoundError(f"there is no stack {stack!r}")
+    return found
+
+
 def _remove_stack(docker: Docker, name: str) -> int:
     from parcs.dockerapi import services
 
-    found = services.find(docker, f"{_STACK}={name}")
-    if not found:
-        raise errors.NotFoundError(f"there is no stack {name!r}")
+    found = _services_of(docker, name)
     for service in found:
         services.remove(docker, service.id)
+    return len(found)
+
+
+def _redeploy_stack(docker: Docker, name: str) -> int:
+    found = _services_of(docker, name)
+    for service in found:
+        # `docker stack deploy` notes what the file said; in the service itself it is pinned to a digest.
+        pinned = service.spec["TaskTemplate"]["ContainerSpec"]["Image"]
+        image = service.spec.get("Labels", {}).get(_STACK_IMAGE) or pinned.partition("@")[0]
+        _change_service(docker, service.id, contract.ServiceChange(image=image, restart=True))
     return len(found)
 
 

@@ -46,11 +46,18 @@ class Jobs:
 
         def ask(remote: Remote) -> contract.JobDetail:
             found = remote.ps(name)
-            return contract.JobDetail(
-                _job(found), [_program(row) for row in found["rows"]], found["description"]
-            )
+            programs = [_program(row) for row in found["rows"]]
+            return contract.JobDetail(_job(found), programs, found["description"], _figures(found["summary"]))
 
         return await self._ask(ask)
+
+    async def channels(self, name: str) -> list[contract.Flow]:
+        """What its channels carry, those with the most bytes first.
+
+        Raises:
+            NotFoundError: there is no such job.
+        """
+        return await self._ask(lambda remote: [contract.Flow(*flow) for flow in remote.channels(name)])
 
     async def lines(self, name: str, after: int) -> list[contract.Line]:
         """What its programs printed after a line's number, merged."""
@@ -135,6 +142,12 @@ def _tell(line: str) -> None:
 def _job(found: dict[str, Any]) -> contract.Job:
     names = ("job", "module", "state", "points", "created_at", "ended_at", "exit_code", "result", "why")
     return contract.Job(*(found[name] for name in names))
+
+
+def _figures(summary: dict[str, Any] | None) -> contract.Figures | None:
+    if summary is None:
+        return None
+    return contract.Figures(**{name: summary[name] for name in contract.Figures.__dataclass_fields__})
 
 
 def _program(row: dict[str, Any]) -> contract.Program:
