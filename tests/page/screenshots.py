@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+from playwright.sync_api import Page, expect
 
 from tests.hub.conftest import HubProcess
 from tests.page.browser import Visitor, chromium
@@ -47,15 +48,24 @@ def work(hub: HubProcess) -> dict[str, int]:
     return {"cpp": made, "running": running}
 
 
-def job_of(hub: HubProcess) -> str:
-    """A job that has run: the registry has the module (`parcs module push factor`)."""
+def job_of(hub: HubProcess, module: str, *, is_over: bool, **parameters: str) -> str:
+    """A job that has run, or runs: the registry has the module (`parcs module push factor`)."""
     headers = {"Authorization": f"Bearer {hub.token}"}
     with httpx2.Client(base_url=f"{hub.url}/api/v1", headers=headers, timeout=60) as client:
-        wanted = {"module": "factor", "parameters": {"N": "12345678", "P": "6"}}
+        wanted = {"module": module, "parameters": parameters}
         name = str(client.post("/jobs", json=wanted).raise_for_status().json()["job"])
-        while client.get(f"/jobs/{name}").json()["job"]["ended_at"] is None:
+        while is_over and client.get(f"/jobs/{name}").json()["job"]["ended_at"] is None:
             time.sleep(0.5)
     return name
+
+
+def study(page: Page) -> None:
+    """Factors of a number, at 1, 2 and 4 points."""
+    page.get_by_role("combobox", name="Module").click()
+    page.get_by_role("option", name="factor", exact=True).click()
+    page.get_by_label("N", exact=True).fill("12345678")
+    page.get_by_role("button", name="Start the study").click()
+    expect(page.locator("tbody tr")).to_have_count(3, timeout=120_000)
 
 
 def shoot(folder: Path, *, is_narrow: bool) -> None:
@@ -78,8 +88,14 @@ def shoot(folder: Path, *, is_narrow: bool) -> None:
                 "executors": "/executors", "people": "/people", "audit": "/people?tab=audit", "account": "/account",
             }  # fmt: skip
             if os.environ.get("PARCS_HUB_DOCKER"):  # of a lab, say
-                job = job_of(hub)
-                pages |= {"jobs": "/jobs", "job": f"/jobs/{job}", "job-points": f"/jobs/{job}"}
+                job = job_of(hub, "factor", is_over=True, N="12345678", P="6")
+                live = job_of(hub, "heat", is_over=False, N="700", P="4", STEPS="200000")
+                pages |= {
+                    "jobs": "/jobs",
+                    "job": f"/jobs/{live}",
+                    "job-points": f"/jobs/{job}",
+                    "study": "/study",
+                }
                 pages |= {"cluster": "/cluster", "services": "/cluster?tab=services", "modules": "/modules"}
             for scheme in ("light", "dark"):
                 visitor = Visitor(browser, hub.url, viewport=WIDE, color_scheme=scheme).enter(
@@ -92,6 +108,9 @@ def shoot(folder: Path, *, is_narrow: bool) -> None:
                     time.sleep(1)
                     if name == "job":
                         visitor.page.get_by_role("tab", name="Control space").click()
+                        visitor.page.locator("tbody tr").nth(6).wait_for()
+                    elif name == "study":
+                        study(visitor.page)
                     elif name == "job-points":
                         visitor.page.get_by_role("tab", name="Timeline").click()
                     visitor.page.screenshot(path=folder / f"{name}-{scheme}.png")
