@@ -104,11 +104,16 @@ function layout(known: Map<string, Program>, flows: readonly Flow[]) {
   const names = new Set([...known.values()].flatMap((each) => [each.creator || each.name, each.name]));
   for (const flow of flows) names.add(flow.one).add(flow.other);
   const levels: string[][] = [];
-  for (const name of names) (levels[depth(name, known)] ??= []).push(name);
+  for (const name of names) {
+    const deep = depth(name, known);
+    levels[deep] = [...(levels[deep] ?? []), name];
+  }
   const rows = levels.filter(Boolean);
   const wide = Math.max(WIDE, ...rows.map((row) => row.length * (BOX + 14)));
   const places = new Map<string, Place>();
-  rows.forEach((row, y) => row.forEach((name, i) => places.set(name, { x: ((i + 0.5) * wide) / row.length, y: y * DEEP + 30 })));
+  for (const [y, row] of rows.entries()) {
+    for (const [i, name] of row.entries()) places.set(name, { x: ((i + 0.5) * wide) / row.length, y: y * DEEP + 30 });
+  }
   return { places, wide, high: rows.length * DEEP };
 }
 

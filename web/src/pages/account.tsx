@@ -32,7 +32,10 @@ function NewPassword() {
     const password = String(new FormData(form).get("password"));
     setError(null);
     setSaid("");
-    ask(`/users/${me?.name}`, { method: "PATCH", body: { password } }).then(() => (form.reset(), setSaid("It is changed.")), setError);
+    ask(`/users/${me?.name}`, { method: "PATCH", body: { password } }).then(() => {
+      form.reset();
+      setSaid("It is changed.");
+    }, setError);
   };
   return (
     <Paper withBorder p="md" maw={560}>

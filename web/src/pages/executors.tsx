@@ -129,7 +129,7 @@ function Join() {
   return (
     <>
       <Button size="xs" onClick={modal.open}>Add an executor</Button>
-      <Modal opened={isOpen} onClose={() => (modal.close(), setMade(null))} title="Add an executor" size="lg">
+      <Modal opened={isOpen} onClose={() => { modal.close(); setMade(null); }} title="Add an executor" size="lg">
         <Stack>
           {!made && (
             <Group align="flex-end">

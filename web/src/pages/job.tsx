@@ -11,6 +11,7 @@ import { Timeline } from "../jobs/timeline";
 import { Action } from "../parts/action";
 import { bytes, many, seconds } from "../parts/format";
 import { Growing } from "../parts/output";
+import { Pre } from "../parts/pre";
 import { ProblemNote } from "../parts/problem";
 import { State } from "../parts/state";
 import { Ago, useNow } from "../parts/time";
@@ -46,7 +47,7 @@ export default function JobPage({ name }: { name: string }) {
       </Text>
       {job.why && <ProblemNote error={job.why} />}
       {job.result !== null && job.result !== undefined && (
-        <section><Text size="sm" fw={600} mb={4}>Result</Text><pre className="output" tabIndex={0} aria-label="Result">{written(job.result)}</pre></section>
+        <section><Text size="sm" fw={600} mb={4}>Result</Text><Pre label="Result">{written(job.result)}</Pre></section>
       )}
       {summary && <Text size="sm">{summary}</Text>}
       <Tabs defaultValue="output" keepMounted={false}>

@@ -30,7 +30,7 @@ export default function Jobs() {
           </Group>
         )}
       </Group>
-      {maySubmit && hasModules && <Start isOpen={isOpen} module={again} close={() => (modal.close(), change({ start: null }))} />}
+      {maySubmit && hasModules && <Start isOpen={isOpen} module={again} close={() => { modal.close(); change({ start: null }); }} />}
       <ProblemNote error={found.error} />
       {found.data?.length === 0 ? (
         <Empty title="No jobs yet."><Text size="sm">In a terminal: <Code>parcs run factor --on swarm</Code></Text></Empty>

@@ -196,7 +196,7 @@ function Files({ draft, set, show, error }: FilesProps) {
 
   return (
     <Paper withBorder p="sm" className={isOver ? "drop" : ""} onDrop={drop} onDragLeave={() => setOver(false)}
-      onDragOver={(event) => (event.preventDefault(), setOver(true))}>
+      onDragOver={(event) => { event.preventDefault(); setOver(true); }}>
       <Group gap="xs" mb={draft.files.length ? "xs" : 0}>
         <Text size="sm" fw={500}>Files</Text>
         {draft.files.map((file, i) => (
@@ -205,14 +205,14 @@ function Files({ draft, set, show, error }: FilesProps) {
           </Button>
         ))}
         <Button size="compact-sm" variant="default"
-          onClick={() => (set({ files: [...draft.files, { path: "", text: "" }] }), setAt(draft.files.length))}>
+          onClick={() => { set({ files: [...draft.files, { path: "", text: "" }] }); setAt(draft.files.length); }}>
           Add a file
         </Button>
         <FileButton onChange={(files) => void take(files)} multiple>
           {(props) => <Button size="compact-sm" variant="default" {...props}>Upload</Button>}
         </FileButton>
         <Text size="xs" c="dimmed">{said || (draft.archive ? `and an archive (${draft.archive.slice(0, 8)})` : "or drop texts and archives here")}</Text>
-        {draft.archive && <Button size="compact-xs" variant="subtle" onClick={() => (set({ archive: "" }), setSaid(""))}>without the archive</Button>}
+        {draft.archive && <Button size="compact-xs" variant="subtle" onClick={() => { set({ archive: "" }); setSaid(""); }}>without the archive</Button>}
       </Group>
       {shown && (
         <Stack gap="xs">

@@ -9,6 +9,7 @@ import type { Attempt, Submitted, TaskDetail } from "../api/types";
 import { Action } from "../parts/action";
 import { bytes, seconds } from "../parts/format";
 import { Diff, Growing, Output, useLive } from "../parts/output";
+import { Pre } from "../parts/pre";
 import { ProblemNote } from "../parts/problem";
 import { State } from "../parts/state";
 import { Took } from "../parts/task-table";
@@ -170,5 +171,5 @@ function Request({ detail: { request, waits_for } }: { detail: TaskDetail }) {
 }
 
 function Part({ title, content }: { title: string; content: string }) {
-  return <div><Text size="sm" fw={600} mb={4}>{title}</Text><pre className="output" tabIndex={0} aria-label={title}>{content}</pre></div>;
+  return <div><Text size="sm" fw={600} mb={4}>{title}</Text><Pre label={title}>{content}</Pre></div>;
 }

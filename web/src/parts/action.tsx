@@ -28,8 +28,14 @@ export function Action({ children, act, sure, ...rest }: Props) {
     }
   };
 
+  const close = (isOpen: boolean) => {
+    if (isOpen) return;
+    setAsked(false);
+    setError(null);
+  };
+
   return (
-    <Popover opened={isAsked || error !== null} onChange={(is) => !is && (setAsked(false), setError(null))} withArrow trapFocus>
+    <Popover opened={isAsked || error !== null} onChange={close} withArrow trapFocus>
       <Popover.Target>
         <Button size="xs" variant="default" {...rest} loading={isBusy} onClick={() => (sure ? setAsked(true) : void run())}>
           {children}

@@ -4,6 +4,7 @@ import { diffLines } from "diff";
 import { useEffect, useRef, useState } from "react";
 import { address, text } from "../api/http";
 import { bytes } from "./format";
+import { Pre } from "./pre";
 import { ProblemNote } from "./problem";
 
 const SHOWN = 256 << 10;
@@ -27,7 +28,7 @@ export function Output({ task, attempt, stream, size, title }: Props) {
         </Text>
       </Group>
       <ProblemNote error={found.error} />
-      <pre className="output" tabIndex={0} aria-label={title}>{found.data ?? ""}</pre>
+      <Pre label={title}>{found.data ?? ""}</Pre>
     </section>
   );
 }
@@ -91,7 +92,7 @@ export function Growing({ title, content }: { title: string; content: string }) 
   return (
     <section>
       <Text size="sm" fw={600} mb={4}>{title}</Text>
-      <pre className="output" ref={box} onScroll={look} tabIndex={0} aria-label={title}>{content}</pre>
+      <Pre label={title} place={box} onScroll={look}>{content}</Pre>
     </section>
   );
 }
@@ -107,14 +108,14 @@ export function Diff({ task, attempt, expected }: { task: number; attempt: numbe
   return (
     <section>
       <Text size="sm" fw={600} mb={4}>Expected and written</Text>
-      <pre className="output" tabIndex={0} aria-label="Expected and written">
+      <Pre label="Expected and written">
         {diffLines(expected, found.data).flatMap((part, i) =>
           part.value.replace(/\n$/, "").split("\n").map((line, j) => (
             <div key={`${i}.${j}`} className={part.added ? "added" : part.removed ? "removed" : ""}>
               {part.added ? "+ " : part.removed ? "- " : "  "}{line}
             </div>
           )))}
-      </pre>
+      </Pre>
       <Text size="xs" c="dimmed" mt={4}>- expected, + written</Text>
     </section>
   );
