@@ -44,6 +44,7 @@ ROUTES: dict[tuple[str, str], set[str]] = {
     ("get", "/api/v1/tasks/{number}/follow"): LOOK,
     ("post", "/api/v1/archives"): SUBMIT,
     ("get", "/api/v1/archives/{digest}"): KNOWN,
+    ("get", "/api/v1/archives/{digest}/files"): KNOWN,
     ("get", "/api/v1/hubs"): LOOK,
     ("get", "/api/v1/executors"): LOOK,
     ("get", "/api/v1/executors/loads"): LOOK,

@@ -1,6 +1,6 @@
-import { Center, Loader } from "@mantine/core";
+import { Center, Loader, Stack, Title } from "@mantine/core";
 import { Suspense, lazy, useEffect, useState } from "react";
-import { Redirect, Route, Switch, useLocation } from "wouter";
+import { Link, Route, Switch, useLocation } from "wouter";
 import { useSession, useMe } from "./api/session";
 import { Login } from "./login";
 import { Overview } from "./pages/overview";
@@ -45,7 +45,7 @@ export function App() {
           <Route path="/modules" component={Modules} />
           <Route path="/people" component={People} />
           <Route path="/account" component={Account} />
-          <Route><Redirect to="/" /></Route>
+          <Route><Stack><Title order={2}>There is no such page.</Title><Link href="/">To the overview</Link></Stack></Route>
         </Switch>
       </Suspense>
     </Shell>
@@ -58,6 +58,11 @@ function useLink() {
   const [, go] = useLocation();
   const [word] = useState(() => /^#\/login\/(.+)$/.exec(location.hash)?.[1]);
   const [isBusy, setBusy] = useState(word !== undefined);
+  useEffect(() => {
+    const look = () => { if (location.hash.startsWith("#/login/")) location.reload(); };
+    addEventListener("hashchange", look);
+    return () => removeEventListener("hashchange", look);
+  }, []);
   const [problem, setProblem] = useState<unknown>(null);
   // biome-ignore lint: once, with the address that the page was opened at
   useEffect(() => {

@@ -29,8 +29,8 @@ export function Login({ problem }: { problem: unknown }) {
             <ProblemNote error={error} />
             <Button type="submit" loading={isBusy}>Log in</Button>
             <Text size="sm" c="dimmed">
-              No password? On the hub's machine, <Code>parcs up</Code> prints a link that logs you in once. An admin sets
-              passwords with <Code>parcs user passwd</Code>.
+              No password? On the hub's machine, <Code>parcs up</Code> prints a link that logs you in once, also while the
+              hub runs. An admin sets passwords on the page (People), or by <Code>parcs user set NAME --password</Code>.
             </Text>
           </Stack>
         </form>

@@ -50,7 +50,7 @@ export function Shell({ me, children }: { me: Me; children: ReactNode }) {
             {link === "lost" && <Badge color="orange" variant="filled" tt="none" autoContrast>The hub is away; trying again</Badge>}
           </span>
           <Menu position="bottom-end" withinPortal>
-            <Menu.Target><Button ml="auto" variant="subtle" color="gray" size="compact-sm">{me.name}</Button></Menu.Target>
+            <Menu.Target><Button ml="auto" variant="subtle" color="gray" size="compact-sm">{me.name}{me.role !== "admin" && ` (${me.role})`}</Button></Menu.Target>
             <Menu.Dropdown>
               <Menu.Label>{me.role}</Menu.Label>
               <Menu.Item component={Link} href="/account">Password and tokens</Menu.Item>

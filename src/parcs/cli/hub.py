@@ -58,8 +58,14 @@ def up(
     ] = None,
     data: Data = None,
 ) -> None:
-    """Start a hub and an executor on this machine: tasks, with nothing else to install. Ctrl-C ends both."""
-    _serve("sqlite", "127.0.0.1", port, data, slots=os.cpu_count() or 1 if slots is None else slots)
+    """Start a hub and an executor on this machine: tasks, with nothing else to install. Ctrl-C ends both.
+
+    Where they run already, this prints a new link that logs in to the page.
+    """
+    try:
+        _serve("sqlite", "127.0.0.1", port, data, slots=os.cpu_count() or 1 if slots is None else slots)
+    except _RunsAlreadyError as error:
+        _print_link(error.folder)
 
 
 def hub(
@@ -114,11 +120,11 @@ def _serve(database: str, host: str, port: int, data: Path | None, *, slots: int
     folder = data or places.data_folder()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     url = _database_url(database, folder)
-    listener = _listen(host, port)
-    port = listener.getsockname()[1]
-    own_host = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104  # compared, not bound
-    address = f"http://{own_host}:{port}"
     with lock(folder if database == "sqlite" else None):
+        listener = _listen(host, port)
+        port = listener.getsockname()[1]
+        own_host = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104  # compared, not bound
+        address = f"http://{own_host}:{port}"
         the_hub = _open(Hub, settings.from_environment(os.environ, database=url, host=host, port=port))
         file = folder / places.FILE
         _keep_tokens(the_hub, file, address)
@@ -131,11 +137,31 @@ def _serve(database: str, host: str, port: int, data: Path | None, *, slots: int
             )
         link = the_hub.access.link("admin")
         print(f"hub: {address}")
-        shown = the_hub.settings.address or address
-        print(f"log in (once, within the hour): {shown}/#/login/{link}")
+        _say_link(the_hub.settings.address or address, link)
         print("try: parcs submit --wait -- echo hello", flush=True)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_run(the_hub, listener, address, file, slots))
+
+
+def _say_link(address: str, link: str) -> None:
+    print(f"log in (once, within the hour): {address}/#/login/{link}", flush=True)
+
+
+def _print_link(folder: Path) -> None:
+    """For a hub of this user that runs: whoever may write its database may log in."""
+    from parcs.client import place as places
+    from parcs.hub.services.access import Access
+    from parcs.hub.store.database import Database
+
+    kept = places.read(folder / places.FILE)
+    if kept is None:
+        raise _RunsAlreadyError(folder)
+    database = Database(_database_url("sqlite", folder))
+    try:
+        print(f"a hub runs already: {kept.urls[0]}")
+        _say_link(kept.urls[0], Access(database, time.time).link("admin"))
+    finally:
+        database.close()
 
 
 async def _run(the_hub: Hub, listener: socket.socket, address: str, file: Path, slots: int) -> None:
@@ -143,7 +169,13 @@ async def _run(the_hub: Hub, listener: socket.socket, address: str, file: Path, 
 
     server = app.server(the_hub)
     child: subprocess.Popen[bytes] | None = None
-    end, is_stopping = server.handle_exit, False
+    loop, is_stopping = asyncio.get_running_loop(), False
+
+    def end(sign: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(the_hub.closing.set)
+        uvicorn_ends(sign, frame)
+
+    uvicorn_ends = server.handle_exit
 
     def stop(sign: int, frame: FrameType | None) -> None:
         """The executor first: it says goodbye to a hub that still hears it."""
@@ -281,6 +313,14 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
+class _RunsAlreadyError(errors.SettingsError):
+    """A hub of this folder runs."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"a hub runs already with {folder}; another needs another folder: --data")
+        self.folder = folder
+
+
 @contextlib.contextmanager
 def lock(folder: Path | None) -> Iterator[None]:
     """One hub for one folder."""
@@ -293,7 +333,5 @@ def lock(folder: Path | None) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise errors.SettingsError(
-                f"a hub runs already with {folder}; another needs another folder: --data"
-            ) from None
+            raise _RunsAlreadyError(folder) from None
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -44,5 +45,5 @@ def need(module: str, extra: str) -> None:
 
     if importlib.util.find_spec(module) is None:
         raise errors.SettingsError(
-            f"this needs {module}, which is not installed: pip install 'parcs[{extra}]'"
+            f"this needs {module}, which is not installed: {sys.executable} -m pip install 'parcs[{extra}]'"
         )

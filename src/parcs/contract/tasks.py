@@ -209,6 +209,18 @@ class Changed:
 
 
 @dataclass(frozen=True)
+class ArchiveFiles:
+    """What is in an archive."""
+
+    __pydantic_config__ = _OPEN
+
+    texts: Mapping[str, str]
+    """By their paths."""
+    others: Sequence[str]
+    """Paths of what is no text, or too large."""
+
+
+@dataclass(frozen=True)
 class Uploaded:
     """An archive that the hub has."""
 

@@ -55,6 +55,8 @@ class Hub:
         self.cluster = Clusters(settings.docker, settings.registry, clock)
         self.jobs = Jobs(self.cluster)
         self.pulse = Pulse(self.database, self.changes, clock)
+        self.closing = asyncio.Event()
+        """It is about to end: answers that would go on for ever end too."""
         self._hearing: set[asyncio.Task[None]] = set()
 
     @contextlib.asynccontextmanager

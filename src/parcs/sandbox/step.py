@@ -263,8 +263,9 @@ class _Loop:
             memory = self._memory
         group = self._watcher.group
         # What it waited for itself, the process's own figures have; the group has all, at the price of reading
-        # files.
-        if group is not None and (self._limits.cpu_s or self._limits.memory):
+        # files. Who was killed has waited for nobody.
+        is_partial = self._limits.cpu_s or self._limits.memory or self._cause or os.WIFSIGNALED(status)
+        if group is not None and is_partial:
             measured = group.usage()
             cpu = max(cpu, measured.cpu_s or 0.0)
             memory = measured.memory or memory

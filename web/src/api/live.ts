@@ -31,6 +31,24 @@ function calmly(work: () => void): () => void {
   return run;
 }
 
+/** Does something while this page is seen, and takes it back while it is not: a browser has six connections to a hub for all its tabs. */
+export function whileSeen(begin: () => () => void): () => void {
+  let end: (() => void) | undefined;
+  const look = () => {
+    if (document.visibilityState === "visible") end ??= begin();
+    else {
+      end?.();
+      end = undefined;
+    }
+  };
+  document.addEventListener("visibilitychange", look);
+  look();
+  return () => {
+    document.removeEventListener("visibilitychange", look);
+    end?.();
+  };
+}
+
 /** Follow the hub until the function that is given back is called. */
 export function follow(client: QueryClient, tell: (link: Link) => void): () => void {
   let source: EventSource | undefined;
@@ -98,11 +116,18 @@ export function follow(client: QueryClient, tell: (link: Link) => void): () => v
     if (source && Date.now() - heard > SILENT_MS) lose();
   }, 1000);
   tell("connecting");
-  connect();
+  const leave = whileSeen(() => {
+    connect();
+    return () => {
+      clearTimeout(again);
+      again = undefined;
+      source?.close();
+      source = undefined;
+    };
+  });
   return () => {
     isEnded = true;
     clearInterval(watch);
-    clearTimeout(again);
-    source?.close();
+    leave();
   };
 }

@@ -1,6 +1,6 @@
 import { keepPreviousData, useQuery, useQueryClient } from "@tanstack/react-query";
 import { ask, text } from "./http";
-import type { About, AuditPage, Cluster, Executor, Flow, History, HubSeen, Job, JobDetail, Line, Load, ModuleImage, TaskDetail, TaskPage, Token, User } from "./types";
+import type { About, ArchiveFiles, AuditPage, Cluster, Executor, Flow, History, HubSeen, Job, JobDetail, Line, Load, ModuleImage, TaskDetail, TaskPage, Token, User } from "./types";
 
 export const useHistory = () =>
   useQuery({ queryKey: ["history"], queryFn: () => ask<History>("/history"), staleTime: Infinity });
@@ -39,6 +39,10 @@ export const useExplained = (id: number, isOpen: boolean) =>
     enabled: isOpen,
     refetchInterval: 5000,
   });
+
+/** The texts in an archive. */
+export const useArchive = (digest: string | null | undefined) =>
+  useQuery({ queryKey: ["archive", digest], queryFn: () => ask<ArchiveFiles>(`/archives/${digest}/files`), enabled: Boolean(digest), staleTime: Infinity });
 
 export const useUsers = () => useQuery({ queryKey: ["users"], queryFn: () => ask<User[]>("/users") });
 export const useTokens = () => useQuery({ queryKey: ["tokens"], queryFn: () => ask<Token[]>("/tokens") });

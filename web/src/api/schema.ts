@@ -334,6 +334,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/archives/{digest}/files": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Archive Files
+         * @description What is in an archive, as far as it is text and not much.
+         */
+        get: operations["archive_files_api_v1_archives__digest__files_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/executors": {
         parameters: {
             query?: never;
@@ -1000,6 +1020,24 @@ export interface components {
              * @description It knows a registry of modules.
              */
             modules: boolean;
+        };
+        /**
+         * ArchiveFiles
+         * @description What is in an archive.
+         */
+        ArchiveFiles: {
+            /**
+             * Texts
+             * @description By their paths.
+             */
+            texts: {
+                [key: string]: string;
+            };
+            /**
+             * Others
+             * @description Paths of what is no text, or too large.
+             */
+            others: string[];
         };
         /**
          * Attempt
@@ -2747,6 +2785,37 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    archive_files_api_v1_archives__digest__files_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                digest: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ArchiveFiles"];
+                };
             };
             /** @description Validation Error */
             422: {

@@ -17,6 +17,7 @@ export type NewToken = Schemas["NewToken"];
 export type AuditPage = Schemas["AuditPage"];
 export type Submitted = Schemas["Submitted"];
 export type Me = Schemas["Me"];
+export type ArchiveFiles = Schemas["ArchiveFiles"];
 export type About = Schemas["About"];
 export type Cluster = Schemas["Cluster"];
 export type Service = Schemas["Service"];

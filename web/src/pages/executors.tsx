@@ -1,4 +1,4 @@
-import { Button, Group, Modal, Progress, Stack, Table, Text, TextInput, Title } from "@mantine/core";
+import { Button, Code, Group, Modal, Progress, Stack, Table, Text, TextInput, Title } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
 import { useState } from "react";
 import { Link } from "wouter";
@@ -124,7 +124,7 @@ function Verbs({ executor }: { executor: Executor }) {
 /** A token for executors, and the command that uses it. */
 function Join() {
   const [isOpen, modal] = useDisclosure(false);
-  const [name, setName] = useState("a volunteer");
+  const [name, setName] = useState("");
   const [made, setMade] = useState<NewToken | null>(null);
   return (
     <>
@@ -133,8 +133,8 @@ function Join() {
         <Stack>
           {!made && (
             <Group align="flex-end">
-              <TextInput label="Whose, or what for" value={name} onChange={(event) => setName(event.currentTarget.value)} flex={1} data-autofocus />
-              <Action size="sm" variant="filled"
+              <TextInput label="Name of the token" description="whose computer it is, say" value={name} onChange={(event) => setName(event.currentTarget.value)} flex={1} data-autofocus />
+              <Action size="sm" variant="filled" disabled={!name.trim()}
                 act={async () => setMade(await post<NewToken>("/tokens", { name, kind: "executor", lasts_s: 365 * DAY_S }))}>
                 Make a token
               </Action>
@@ -143,6 +143,12 @@ function Join() {
           {made && (
             <>
               <Text size="sm">On the computer that is to run tasks (Python 3.11 or later; it only dials out, so a NAT is no obstacle):</Text>
+              {["localhost", "127.0.0.1", "[::1]"].includes(location.hostname) && (
+                <Text size="sm" c="red">
+                  This hub listens to its own computer only, so no other one reaches it. For others, start it with
+                  <Code>parcs hub --host 0.0.0.0</Code> and open this page by the computer's name or address.
+                </Text>
+              )}
               <Copy text={'pip install "parcs[hub]"'} />
               <Copy text={`PARCS_EXECUTOR_TOKEN=${made.secret} parcs executor --hub ${location.origin}`} />
               <Text size="sm">

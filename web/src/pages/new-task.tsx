@@ -4,7 +4,8 @@ import {
 import { type DragEvent, type FormEvent, Suspense, lazy, useEffect, useRef, useState } from "react";
 import { useLocation, useSearch } from "wouter";
 import { Problem, ask, post } from "../api/http";
-import type { Submitted, TaskDetail } from "../api/types";
+import { useMe, useRights } from "../api/session";
+import type { ArchiveFiles, Submitted, TaskDetail } from "../api/types";
 import { type Draft, EMPTY, TEMPLATES, Wrong, draftOf, requestOf } from "../parts/draft";
 import { bytes, many } from "../parts/format";
 import { ProblemNote } from "../parts/problem";
@@ -16,6 +17,8 @@ const LARGEST_TEXT = 1 << 20;
 export default function NewTask() {
   const from = new URLSearchParams(useSearch()).get("from");
   const [, go] = useLocation();
+  const me = useMe().data;
+  const { maySubmit } = useRights();
   const [draft, setDraft] = useState<Draft>({ ...EMPTY, ...TEMPLATES["A command"] });
   const [error, setError] = useState<{ field: string; text: string } | null>(null);
   const [isBusy, setBusy] = useState(false);
@@ -25,10 +28,7 @@ export default function NewTask() {
 
   useEffect(() => {
     if (!from) return;
-    ask<TaskDetail>(`/tasks/${from}`).then(
-      (found) => setDraft(draftOf(found.request)),
-      (caught: Error) => setError({ field: "", text: caught.message }),
-    );
+    opened(from).then(setDraft, (caught: Error) => setError({ field: "", text: caught.message }));
   }, [from]);
 
   const set = (change: Partial<Draft>) => {
@@ -68,6 +68,7 @@ export default function NewTask() {
     error: error?.field === field ? error.text : null,
   });
   const isShown = error !== null && SHOWN.has(error.field);
+  if (me && !maySubmit) return <Text>You are a viewer here: you see everything, and start nothing. An admin can make you a member.</Text>;
 
   return (
     <form onSubmit={submit} noValidate>
@@ -142,6 +143,14 @@ export default function NewTask() {
   );
 }
 
+/** The draft of an earlier task; what it was sent as texts comes back as texts, to be changed. */
+async function opened(id: string): Promise<Draft> {
+  const draft = draftOf((await ask<TaskDetail>(`/tasks/${id}`)).request);
+  if (!draft.archive) return draft;
+  const { texts, others } = await ask<ArchiveFiles>(`/archives/${draft.archive}/files`);
+  return others.length ? draft : { ...draft, archive: "", files: Object.entries(texts).map(([path, text]) => ({ path, text })) };
+}
+
 const PANEL_OF: Record<string, string> = {
   limits: "limits", timeout_s: "limits", isolation: "where", image: "where", priority: "where", retries: "where", after: "where",
   where: "where", environment: "more", labels: "more", outputs: "more", array: "more",
@@ -212,7 +221,7 @@ function Files({ draft, set, show, error }: FilesProps) {
           {(props) => <Button size="compact-sm" variant="default" {...props}>Upload</Button>}
         </FileButton>
         <Text size="xs" c="dimmed">{said || (draft.archive ? `and an archive (${draft.archive.slice(0, 8)})` : "or drop texts and archives here")}</Text>
-        {draft.archive && <Button size="compact-xs" variant="subtle" onClick={() => { set({ archive: "" }); setSaid(""); }}>without the archive</Button>}
+        {draft.archive && <Button size="compact-xs" variant="subtle" onClick={() => { set({ archive: "" }); setSaid(""); }}>Leave the archive out</Button>}
       </Group>
       {shown && (
         <Stack gap="xs">

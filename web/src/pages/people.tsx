@@ -1,9 +1,10 @@
-import { Button, Group, Paper, PasswordInput, Select, Stack, Table, Tabs, TextInput, Title } from "@mantine/core";
+import { Button, Group, Modal, Paper, PasswordInput, Select, Stack, Table, Tabs, Text, TextInput, Title } from "@mantine/core";
+import { useDisclosure } from "@mantine/hooks";
 import { type FormEvent, useState } from "react";
 import { useChange } from "../api/change";
 import { ask, post } from "../api/http";
 import { useAudit, useUsers } from "../api/queries";
-import { useMe } from "../api/session";
+import { useMe, useRights } from "../api/session";
 import type { User } from "../api/types";
 import { Action } from "../parts/action";
 import { ProblemNote } from "../parts/problem";
@@ -15,6 +16,8 @@ const ROLES = ["admin", "member", "viewer"];
 
 export default function People() {
   const { values, change } = useAddress();
+  const { isAdmin } = useRights();
+  if (!isAdmin) return <Stack><Title order={2}>People</Title><Text>This page is for admins.</Text></Stack>;
   return (
     <Stack>
       <Title order={2}>People</Title>
@@ -51,9 +54,10 @@ function Users() {
           <Group align="flex-end">
             <TextInput name="name" label="New user" required flex={1} autoComplete="off" />
             <Select name="role" label="Role" data={ROLES} defaultValue="member" allowDeselect={false} w={110} />
-            <PasswordInput name="password" label="Password" autoComplete="new-password" flex={1} />
+            <PasswordInput name="password" label="Password" placeholder="8 characters or more" autoComplete="new-password" flex={1} />
             <Button type="submit" variant="default">Add</Button>
           </Group>
+          <Text size="xs" c="dimmed" mt="xs">A viewer sees everything and starts nothing; a member runs tasks and jobs of their own; an admin may do all of it. They log in at {location.origin}.</Text>
           <ProblemNote error={error} mt="xs" />
         </form>
       </Paper>
@@ -83,11 +87,38 @@ function Row({ user }: { user: User }) {
       </Table.Td>
       <Table.Td><Ago at={user.created} /></Table.Td>
       <Table.Td>
+        <Group gap="xs" wrap="nowrap">
+        <NewPassword user={user.name} change={change} />
         {user.name !== me?.name && (user.disabled
           ? <Action act={() => change({ disabled: false })}>Let in again</Action>
           : <Action act={() => change({ disabled: true })} sure={`Shut ${user.name} out? Tokens of theirs are good for nothing then.`}>Shut out</Action>)}
+        </Group>
       </Table.Td>
     </Table.Tr>
+  );
+}
+
+function NewPassword({ user, change }: { user: string; change: (body: object) => Promise<unknown> }) {
+  const [isOpen, modal] = useDisclosure(false);
+  const [error, setError] = useState<unknown>(null);
+  const submit = (event: FormEvent<HTMLFormElement>) => {
+    event.preventDefault();
+    setError(null);
+    change({ password: new FormData(event.currentTarget).get("password") }).then(modal.close, setError);
+  };
+  return (
+    <>
+      <Button size="xs" variant="default" onClick={modal.open}>Set password</Button>
+      <Modal opened={isOpen} onClose={modal.close} title={`A new password for ${user}`}>
+        <form onSubmit={submit}>
+          <Stack>
+            <PasswordInput name="password" label="Password" description="8 characters or more" autoComplete="new-password" required data-autofocus />
+            <ProblemNote error={error} />
+            <Button type="submit">Set it</Button>
+          </Stack>
+        </form>
+      </Modal>
+    </>
   );
 }
 

@@ -3,7 +3,7 @@ import type { ReactNode } from "react";
 import { Link, useLocation } from "wouter";
 import { useChange } from "../api/change";
 import { address, ask, post } from "../api/http";
-import { useExplained, useTask } from "../api/queries";
+import { useArchive, useExplained, useTask } from "../api/queries";
 import { useMe, useRights } from "../api/session";
 import type { Attempt, Submitted, TaskDetail } from "../api/types";
 import { Action } from "../parts/action";
@@ -11,7 +11,7 @@ import { bytes, seconds } from "../parts/format";
 import { Diff, Growing, Output, useLive } from "../parts/output";
 import { Pre } from "../parts/pre";
 import { ProblemNote } from "../parts/problem";
-import { State } from "../parts/state";
+import { Outcome, State } from "../parts/state";
 import { Took } from "../parts/task-table";
 import { Ago } from "../parts/time";
 
@@ -21,7 +21,7 @@ const TITLES: Record<string, string> = {
 
 export default function TaskPage({ id }: { id: number }) {
   const found = useTask(id);
-  if (!found.data) return found.error ? <ProblemNote error={found.error} /> : null;
+  if (!found.data) return found.error ? <Stack><ProblemNote error={found.error} /><Link href="/tasks">To the tasks</Link></Stack> : null;
   return <Shown detail={found.data} />;
 }
 
@@ -36,12 +36,11 @@ function Shown({ detail }: { detail: TaskDetail }) {
       <Group justify="space-between" align="flex-start">
         <Group gap="sm">
           <Title order={2} style={{ overflowWrap: "anywhere" }}>{task.name || `Task ${task.id}`}</Title>
-          <State state={task.state} />
-          {task.matched !== null && <Text size="sm">{task.matched ? "as expected" : "not as expected"}</Text>}
+          <Outcome task={task} />
         </Group>
         <Buttons detail={detail} />
       </Group>
-      {(task.why || explained.data?.why) && <Text role="status">{explained.data?.why || task.why}</Text>}
+      {(task.why || explained.data?.why) && <Text role="status"><b>{task.state === "queued" ? "It waits: " : "Why: "}</b>{explained.data?.why || task.why}</Text>}
       <Paper withBorder p="sm">
         <SimpleGrid cols={{ base: 2, sm: 3, lg: 6 }} spacing="sm">
           <Fact name="Number">{task.id}{task.array && <> · <Link href={`/tasks?array=${task.array}`}>its array</Link></>}</Fact>
@@ -155,7 +154,8 @@ function Attempts({ task, attempts }: { task: number; attempts: readonly Attempt
 }
 
 function Request({ detail: { request, waits_for } }: { detail: TaskDetail }) {
-  const { files, stdin, command, compile, expected, ...rest } = request;
+  const { files, stdin, command, compile, expected } = request;
+  const archive = useArchive(request.archive);
   const line = (given: string | readonly string[]) => (typeof given === "string" ? given : given.join(" "));
   return (
     <Stack gap="sm">
@@ -164,8 +164,9 @@ function Request({ detail: { request, waits_for } }: { detail: TaskDetail }) {
       {waits_for.length > 0 && <Text size="sm">Waits for: {waits_for.map((id) => <span key={id}><Link href={`/tasks/${id}`}>{id}</Link> </span>)}</Text>}
       {stdin && <Part title="Standard input" content={stdin} />}
       {expected && <Part title="Expected output" content={expected} />}
-      {Object.entries(files ?? {}).map(([path, content]) => <Part key={path} title={path} content={content} />)}
-      <Part title="All else" content={JSON.stringify(rest, null, 2)} />
+      {Object.entries({ ...archive.data?.texts, ...files }).map(([path, content]) => <Part key={path} title={path} content={content} />)}
+      {archive.data && archive.data.others.length > 0 && <Text size="sm">Files that are no text: {archive.data.others.join(", ")}</Text>}
+      <details><summary>All of it, as the API has it</summary><Part title="The request" content={JSON.stringify(request, null, 2)} /></details>
     </Stack>
   );
 }

@@ -21,7 +21,7 @@ export const EMPTY: Draft = {
 export const TEMPLATES: Record<string, Partial<Draft>> = {
   "A command": { command: "echo hello" },
   "C++ program": {
-    name: "C++", command: "./main", compile: "g++ -g -Wall -o main main.cpp", compileTimeout: 10, stdin: "Hello World!", timeout: 1,
+    name: "C++", command: "./main", compile: "g++ -g -Wall -o main main.cpp", compileTimeout: 60, stdin: "Hello World!", timeout: 10,
     files: [{
       path: "main.cpp",
       text: '#include <iostream>\n\nint main() {\n    char line[256];\n    std::cin.getline(line, 256);\n'

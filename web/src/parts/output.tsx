@@ -3,6 +3,7 @@ import { useQuery } from "@tanstack/react-query";
 import { diffLines } from "diff";
 import { useEffect, useRef, useState } from "react";
 import { address, text } from "../api/http";
+import { whileSeen } from "../api/live";
 import { bytes } from "./format";
 import { Pre } from "./pre";
 import { ProblemNote } from "./problem";
@@ -44,6 +45,7 @@ export function useLive(task: number, isOpen: boolean): Live | null {
     let again: ReturnType<typeof setTimeout>;
     let isEnded = false;
     const connect = () => {
+      if (isEnded) return;
       let state: Live = { state: "", attempt: 0, streams: {}, isOver: false };
       source = new EventSource(address(`/tasks/${task}/follow`));
       source.addEventListener("state", (event) => {
@@ -67,11 +69,16 @@ export function useLive(task: number, isOpen: boolean): Live | null {
         if (!isEnded) again = setTimeout(connect, 1000); // from the beginning: no piece is missing or doubled
       };
     };
-    connect();
+    const leave = whileSeen(() => {
+      connect();
+      return () => {
+        clearTimeout(again);
+        source?.close();
+      };
+    });
     return () => {
       isEnded = true;
-      clearTimeout(again);
-      source?.close();
+      leave();
     };
   }, [task, isOpen]);
   return live;

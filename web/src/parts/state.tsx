@@ -1,4 +1,5 @@
-import { Badge } from "@mantine/core";
+import { Badge, Text } from "@mantine/core";
+import type { Task } from "../api/types";
 
 const COLORS: Record<string, string> = {
   queued: "gray", compiling: "blue", running: "blue", succeeded: "green", failed: "red", timed_out: "orange",
@@ -11,6 +12,17 @@ export const STATES = [
 
 /** The search for tasks that went wrong. */
 export const FAILED = "/tasks?state=failed&state=timed_out&state=compile_failed&state=lost";
+
+/** A task's state, and whether it wrote what was expected. */
+export function Outcome({ task }: { task: Task }) {
+  return (
+    <span className="nowrap">
+      <State state={task.state} />
+      {task.matched === false && <Text span size="xs" ml={6} c="orange.9" fw={600} className="unlike">not as expected</Text>}
+      {task.matched && <Text span size="xs" ml={6} c="dimmed">as expected</Text>}
+    </span>
+  );
+}
 
 /** A state as a word; its colour says nothing more. */
 export function State({ state }: { state: string }) {

@@ -2,7 +2,7 @@ import { Table } from "@mantine/core";
 import { Link } from "wouter";
 import type { Task } from "../api/types";
 import { seconds } from "./format";
-import { State } from "./state";
+import { Outcome } from "./state";
 import { Ago, useNow } from "./time";
 
 /** Tasks, one a row. `rows` keeps the height while they come. */
@@ -20,7 +20,7 @@ export function TaskTable({ tasks, rows = 0 }: { tasks: readonly Task[]; rows?: 
           {tasks.map((task) => (
             <Table.Tr key={task.id} className="row">
               <Table.Td><Link href={`/tasks/${task.id}`}>{task.id}</Link></Table.Td>
-              <Table.Td><State state={task.state} /></Table.Td>
+              <Table.Td><Outcome task={task} /></Table.Td>
               <Table.Td maw={420} style={{ overflow: "hidden", textOverflow: "ellipsis", whiteSpace: "nowrap" }}
                 title={task.why || task.command}>
                 {task.name || <span className="mono">{task.command}</span>}

@@ -6,17 +6,17 @@ import asyncio
 import codecs
 import functools
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Annotated, Any, Final
 
 import msgspec
 import pydantic
 from fastapi import APIRouter, Body, Depends, Path, Query, Request, Response
-from fastapi.responses import StreamingResponse
 
 from parcs import errors
 from parcs.contract import tasks as contract
 from parcs.hub.api.gate import Asker, Key, Looker, TheHub, address_of
+from parcs.hub.api.streams import Stream
 from parcs.hub.state import Hub
 
 router = APIRouter(prefix=contract.API, tags=["tasks"])
@@ -249,12 +249,10 @@ async def follow(hub: TheHub, _: Looker, number: Number) -> Response:
     At last ``end``.
     """
     await hub.work.task(number)
-    return StreamingResponse(
-        _follow(hub, number), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
-    )
+    return Stream(hub, _follow(hub, number))
 
 
-async def _follow(hub: Hub, number: int) -> AsyncIterator[str]:
+async def _follow(hub: Hub, number: int) -> AsyncGenerator[str, None]:
     read: dict[str, int] = {}
     decoders = {stream: _decoder() for stream in contract.STREAMS}
     attempt, state = 0, ""
@@ -305,6 +303,14 @@ async def upload(hub: TheHub, asker: Asker, request: Request) -> Response:
 async def archive(hub: TheHub, _: Asker, digest: Annotated[str, Path(pattern="^[0-9a-f]{64}$")]) -> Response:
     """An archive, as a zip."""
     return Response(await hub.work.archive(digest), media_type="application/zip")
+
+
+@router.get("/archives/{digest}/files", response_model=contract.ArchiveFiles, tags=["archives"])
+async def archive_files(
+    hub: TheHub, _: Asker, digest: Annotated[str, Path(pattern="^[0-9a-f]{64}$")]
+) -> Response:
+    """What is in an archive, as far as it is text and not much."""
+    return answer(await hub.work.archive_files(digest))
 
 
 def _check_name(name: str) -> None:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Final
 
 import prometheus_client
 import sqlalchemy as sa
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import StreamingResponse
 from prometheus_client.core import GaugeMetricFamily
 
 from parcs import errors
 from parcs.contract import tasks as contract
 from parcs.hub.api.gate import Looker, TheHub, secret_of
+from parcs.hub.api.streams import Stream
 from parcs.hub.api.tasks import answer, event
 from parcs.hub.state import Hub
 from parcs.hub.store import executors
@@ -33,12 +33,10 @@ async def events(hub: TheHub, _: Looker) -> Response:
 
     They tell that something changed; what there is now, the lists say.
     """
-    return StreamingResponse(
-        _events(hub), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
-    )
+    return Stream(hub, _events(hub))
 
 
-async def _events(hub: Hub) -> AsyncIterator[str]:
+async def _events(hub: Hub) -> AsyncGenerator[str, None]:
     async with hub.changes.watch() as watcher:
         yield ": watching\n\n"
         while True:
@@ -60,14 +58,10 @@ async def live(hub: TheHub, request: Request, _: Looker) -> Response:
     ``changes`` has the ids of ``tasks`` and ``executors`` that changed, and how many more did (``unnamed``);
     ``sample`` is the newest of `/history`; after ``missed`` a page asks for everything anew.
     """
-    return StreamingResponse(
-        _live(hub, secret_of(request.headers, request.cookies)),
-        media_type="text/event-stream",
-        headers={"Cache-Control": "no-store"},
-    )
+    return Stream(hub, _live(hub, secret_of(request.headers, request.cookies)))
 
 
-async def _live(hub: Hub, secret: str) -> AsyncIterator[bytes]:
+async def _live(hub: Hub, secret: str) -> AsyncGenerator[bytes, None]:
     looked = time.monotonic()
     async with hub.pulse.watch() as queue:
         yield b": watching\n\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
@@ -391,7 +392,26 @@ class Work:
             raise errors.NotFoundError(f"there is no archive {digest[:12]}")
         return found
 
+    async def archive_files(self, digest: str) -> contract.ArchiveFiles:
+        """The texts in an archive, up to a size.
 
+        Raises:
+            NotFoundError: there is none of that digest.
+        """
+        data = await self.archive(digest)
+        files = await asyncio.to_thread(archive.read, data)
+        texts: dict[str, str] = {}
+        left = _MOST_TEXT
+        for path, file in sorted(files.items()):
+            if len(file.data) <= left and b"\0" not in file.data:
+                with contextlib.suppress(UnicodeDecodeError):
+                    texts[path] = file.data.decode()
+                    left -= len(file.data)
+        return contract.ArchiveFiles(texts, sorted(files.keys() - texts.keys()))
+
+
+_MOST_TEXT: Final = 1 << 20
+"""Bytes of an archive's texts that are shown."""
 _STATES: Final = frozenset(state.value for state in TaskState)
 _ENDS: Final = frozenset(state.value for state in TaskState if state.is_final) | {"deleted"}
 
