@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 
@@ -213,3 +215,71 @@ def test_who_comes_back_waits_for_what_is_given_just_now(store: Database) -> Non
     thread.join(10)
     assert order == ["given", "back"]
     assert store.run_now(lambda c: executors.hold_sessions(c, {"e1": number})) == set()
+
+
+def test_a_late_greeting_at_another_hub_is_no_end(
+    places: tuple[Place, Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The executor had left that hub long before it answered: the one that has it has it come again."""
+    one, other = places
+    monkeypatch.setattr("parcs.hub.store.people.is_valid_token", lambda *_: True)
+
+    async def run() -> None:
+        session = await one.come()
+        await one.dispatch.look_at_states()
+        assert one.closed == []
+        await other.dispatch.open(HELLO, 1, other.sent.append)
+        await one.dispatch.look_at_states()
+        assert one.closed == [session]
+        again = await one.come()
+        await one.dispatch.look_at_states()
+        assert again not in one.closed
+        number = await one.submit()
+        assert one.given() == [number]
+
+    asyncio.run(run())
+
+
+def test_an_old_session_says_nothing_of_the_new_one(places: tuple[Place, Place]) -> None:
+    one, _ = places
+
+    async def run() -> None:
+        await one.come()
+        reserved = one.dispatch.reserve(10)
+        async with one.dispatch.giving(reserved):
+            await one.come()  # while a transaction is under way
+        number = await one.submit()
+        assert one.given() == [number]
+
+    asyncio.run(run())
+
+
+def test_a_write_that_is_cancelled_stops_no_other(store: Database) -> None:
+    async def run() -> None:
+        for _ in range(20):
+            begun = threading.Event()
+
+            def slow(connection: sa.Connection, begun: threading.Event = begun) -> None:
+                begun.set()
+                time.sleep(0.02)
+
+            writing = asyncio.create_task(store.write(slow))
+            waiting = asyncio.create_task(store.write(lambda c: None))
+            await asyncio.to_thread(begun.wait, 5)
+            writing.cancel()
+            waiting.cancel()
+            await asyncio.wait({writing, waiting})
+        assert await asyncio.wait_for(store.write(lambda c: c.scalar(sa.text("SELECT 7"))), 5) == 7
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_a_hub_that_stands_still_keeps_no_other_executor_alive(store: Database) -> None:
+    for id_ in ("e1", "e2"):
+        hello = msgspec.structs.replace(HELLO, id=id_)
+        store.run_now(lambda c, hello=hello: executors.register(c, hello, 1, 100.0, 115.0))
+    with store.engine.begin() as connection:
+        executors.hold_sessions(connection, {"e1": 1})
+        assert store.run_now(lambda c: executors.expired(c, 200.0, 15.0)) == ["e2"]
+    assert store.run_now(lambda c: executors.expired(c, 200.0, 15.0)) == ["e1"]

@@ -21,8 +21,8 @@ import msgspec
 
 PROTOCOL: Final = 1
 PATH: Final = "/api/v1/executors/connect"
-LARGEST: Final = 160 << 20
-"""Bytes of one message: the most that a task's kept files and outputs may have, and some more."""
+LARGEST: Final = 384 << 20
+"""Bytes of one message: the most that a task's four streams and its kept files may have (64 MiB each), and more."""
 BATCH_BYTES: Final = 64 << 20
 """Bytes of results after which no further one is told, or committed, together with them."""
 

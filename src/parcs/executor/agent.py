@@ -44,6 +44,7 @@ _SILENT_S: Final = 4.0
 """A hub that does not answer a ping for so long stands still, or its machine is gone."""
 _FETCH_S: Final = 120.0
 _FETCH_AGAIN_S: Final = 0.5
+_SLOT_AGAIN_S: Final = 1.0
 _SPECS: Final = 20_000
 _GATHER_S: Final = 0.03
 
@@ -221,6 +222,8 @@ class Agent:
                     )
                 self._drop(message.attempts)
                 self._is_to_send.set()
+                if strange := sorted(set(message.attempts) - set(self.machine.held())):
+                    await connection.send(contract.encode(contract.Returned(strange)))  # it never arrived
             elif isinstance(message, contract.Refused):
                 self.was_refused = message.why
                 return
@@ -302,7 +305,13 @@ class Agent:
         self._keep(self._restart(slot))
 
     async def _restart(self, slot: int) -> None:
-        await self._slots[slot].start()
+        while True:
+            try:
+                await self._slots[slot].start()
+                break
+            except OSError as error:
+                logger.warning("slot %d cannot be started: %s; trying again", slot, error)
+                await asyncio.sleep(_SLOT_AGAIN_S)
         self._assign(self.machine.on_leases([], time.monotonic()))
         self._is_to_send.set()
 
@@ -330,7 +339,7 @@ class Agent:
                 )
                 self._on_said(slot, result)
                 return
-        if (lease.task, lease.attempt) in self.machine.held():
+        if self.machine.is_in_slot(slot, (lease.task, lease.attempt)):
             self._slots[slot].run(lease, spec, path)
 
     def _forget(self, keys: Sequence[Key]) -> None:

@@ -88,6 +88,10 @@ class Machine:
             self._mean_s = _MEMORY * self._mean_s + (1 - _MEMORY) * min(result.took_s, 1.0)
         return self._assign()
 
+    def is_in_slot(self, slot: int, key: Key) -> bool:
+        """Whether a slot has it still."""
+        return key in self._in_slots[slot]
+
     def on_slot_lost(self, slot: int) -> list[Key]:
         """A slot's process has died; gives the attempts that were in it."""
         keys = list(self._in_slots[slot])

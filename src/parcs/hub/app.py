@@ -9,6 +9,7 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
+from parcs.contract import executor as wire
 from parcs.hub.api import cluster, executors, gate, jobs, khala, page, people, problems, tasks, watch
 from parcs.hub.state import Hub
 from parcs.version import VERSION
@@ -60,7 +61,7 @@ def server(hub: Hub) -> uvicorn.Server:
         port=hub.settings.port,
         log_level="warning",
         access_log=False,
-        ws_max_size=160 << 20,
+        ws_max_size=wire.LARGEST,
         ws_per_message_deflate=False,
         timeout_graceful_shutdown=3,
         server_header=False,

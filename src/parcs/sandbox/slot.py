@@ -32,6 +32,8 @@ ENGINE: Final = "PARCS_ENGINE"
 _ENGINE: Final = (ENGINE, "PARCS_REGISTRY", "DOCKER_HOST", "DOCKER_CONFIG")
 """What jobs need to start their points elsewhere, where the executor was told of an engine."""
 _CHUNK: Final = 1 << 18
+_MOST_FILES: Final = 10_000
+_LONGEST_NAME: Final = 1000
 _CLIENT_PROCESSES: Final = 512
 
 
@@ -330,7 +332,16 @@ class Work:
                 left -= path.stat().st_size
                 if left < 0:
                     return found, f"its output files have more than {describe_bytes(self._spec.files)}"
-                found[path.relative_to(self._folder).as_posix()] = path.read_bytes()
+                name = path.relative_to(self._folder).as_posix()
+                raw = os.fsencode(name)
+                if len(raw) > _LONGEST_NAME or raw.decode(errors="replace") != name:
+                    return (
+                        found,
+                        f"the name of an output file has more than {_LONGEST_NAME} bytes, or is no UTF-8",
+                    )
+                if len(found) == _MOST_FILES:
+                    return found, f"it has more than {_MOST_FILES} output files"
+                found[name] = path.read_bytes()
         return found, ""
 
 

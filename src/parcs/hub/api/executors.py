@@ -27,7 +27,6 @@ _STATES: Final = {"drain": "draining", "enable": "active", "disable": "disabled"
 _HELLO_S: Final = 10.0
 _LEAVING: Final = 1000
 _UNAUTHORISED: Final = 4401
-_LATER: Final = 1013
 
 
 @router.get("/executors", response_model=list[contract.Executor])
@@ -73,7 +72,8 @@ async def connect(socket: WebSocket) -> None:
         return
     except errors.DatabaseUnavailableError as error:
         logger.warning("an executor could not be served: %s", error)
-        await socket.close(_LATER)
+        # Before it is accepted, to close it is "403 Forbidden": then it would not come again.
+        await socket.send_denial_response(Response("the database does not answer", status_code=503))
         return
     await socket.accept()
     outgoing: asyncio.Queue[wire.FromHub | None] = asyncio.Queue()

@@ -117,6 +117,7 @@ class Dispatch:
         self.numbers: dict[str, int] = {}
         """The numbers of demands, by their content."""
         self._specs: dict[int, wire.Spec] = {}
+        self._learnt_at = 0.0
         self._is_wanted = asyncio.Event()
         self._beats: dict[str, Beat] = {}
         self._steady_since = self._looked = time.monotonic()
@@ -212,7 +213,11 @@ class Dispatch:
             if session.more > before:  # else whatever became ready has been offered to it already
                 self.wake()
         elif isinstance(message, wire.Beat):
-            self._beats[session.id] = Beat(session.id, message.busy, message.cpu_percent, message.memory_used)
+            self._beats[session.id] = Beat(
+                session.id, min(max(message.busy, 0), session.slots),
+                message.cpu_percent if 0 <= message.cpu_percent < 1e6 else 0.0,
+                min(max(message.memory_used, 0), 1 << 60),
+            )  # fmt: skip
         elif isinstance(message, wire.Progress):
             key = (message.task, message.attempt)
             self.publish(await self._database.write(lambda c: leases.progress(c, session.id, [key])))
@@ -228,7 +233,9 @@ class Dispatch:
         mine = Arrived(session, message, asyncio.get_running_loop().create_future())
         self._arrived.append(mine)
         async with self._is_finishing:
-            if not mine.is_committed.done():
+            while (
+                not mine.is_committed.done()
+            ):  # those of before come first, and may be all that one commit has
                 if (gather_s := min(_GATHER_S, _GATHER_EACH_S * len(self._sessions))) > _SHORTEST_S:
                     await asyncio.sleep(gather_s)
                 batch = self._take_arrived()
@@ -294,10 +301,13 @@ class Dispatch:
         """Give ready tasks to executors with free slots. Without news (``is_net``) it looks before it writes."""
         if not self._free:
             return
-        if is_net:
+        # Another hub's tasks may demand something new, however busy this one is.
+        if is_net or time.monotonic() - self._learnt_at > _NET_S:
             await self._learn_demands()
-            if not await self._database.glance(lambda c: specs.waiting_demands(c, list(self._demands))):
-                return
+        if is_net and not await self._database.glance(
+            lambda c: specs.waiting_demands(c, list(self._demands))
+        ):
+            return
         reserved = self.reserve(_MOST)
         async with self.giving(reserved) as given:
             given[:] = await self._database.write(lambda c: self.give(c, self.connected(c, reserved)))
@@ -321,7 +331,9 @@ class Dispatch:
 
     def _note(self, session: Session) -> None:
         """How much it would take has changed."""
-        if session.free() > 0 and self._sessions.get(session.id) is session:
+        if self._sessions.get(session.id) is not session:
+            return
+        if session.free() > 0:
             self._free[session.id] = session
         else:
             self._free.pop(session.id, None)
@@ -379,16 +391,16 @@ class Dispatch:
             for session, count, _ in reserved:
                 session.reserved -= count
                 self._note(session)
-        for session, leased in given:
-            is_told = False
-            try:
+        untold = [session for session, _ in given]
+        try:
+            for session, leased in given:
                 await self._tell(session, leased)
-                is_told = True
-            except errors.DatabaseUnavailableError as error:
-                logger.warning("executor %s has to come again for its tasks: %s", session.name, error)
-            finally:
-                if not is_told:
-                    session.close()
+                untold.remove(session)
+        except errors.DatabaseUnavailableError as error:
+            logger.warning("executors have to come again for their tasks: %s", error)
+        finally:
+            for session in untold:
+                session.close()
 
     async def _tell(self, session: Session, leased: Sequence[leases.Leased]) -> None:
         if len(session.told) > _TOLD:
@@ -417,6 +429,7 @@ class Dispatch:
         return [number for number, does in session.fits.items() if does]
 
     async def _learn_demands(self) -> None:
+        self._learnt_at = time.monotonic()
         bodies = await self._database.glance(specs.demand_bodies)
         for number in bodies.keys() - self._demands.keys():
             self._demands[number] = checks.demand_from_json(bodies[number])
@@ -460,16 +473,16 @@ class Dispatch:
         now = self._clock()
         numbers = {s.token for s in known}
 
-        def work(connection: sa.Connection) -> tuple[dict[str, str], set[int]]:
+        def work(connection: sa.Connection) -> tuple[dict[str, tuple[str, int]], set[int]]:
             return executors.states(connection), {
                 n for n in numbers if not people.is_valid_token(connection, n, now)
             }
 
         states, revoked = await self._database.glance(work)
         for session in known:
-            state = states.get(session.id, "gone")
-            if state == "gone" or session.token in revoked:
-                session.close()  # it has to show itself anew
+            state, number = states.get(session.id, ("gone", 0))
+            if state == "gone" or session.token in revoked or number > session.number:
+                session.close()  # it has to show itself anew; perhaps an older greeting of its was answered late
             elif session.state not in (state, "gone"):
                 session.state = state
                 self._note(session)

@@ -241,6 +241,8 @@ class _Writer:
             self._commit([item for item in batch if item is not None])
 
     def _commit(self, batch: list[tuple[Work[Any], Future[Any]]]) -> None:
+        # From here on nobody can cancel them; whoever did before is left out.
+        batch = [(work, future) for work, future in batch if future.set_running_or_notify_cancel()]
         answers: list[tuple[Future[Any], Any, BaseException | None]] = []
         try:
             with self._engine.connect().execution_options(is_writing=True) as connection:

@@ -128,6 +128,12 @@ def expired(connection: sa.Connection, now: float, lease_s: float) -> list[str]:
     if connection.dialect.name == "postgresql":
         question = question.with_for_update(skip_locked=True)
     found = list(connection.scalars(question))
+    if found and connection.dialect.name == "postgresql":
+        # A hub that stands still in the middle of giving may hold some of them: their turn comes later.
+        known = sa.select(_s.c.executor).where(_s.c.executor.in_(found))
+        free = set(connection.scalars(known.with_for_update(skip_locked=True)))
+        held = set(connection.scalars(known)) - free
+        found = [id_ for id_ in found if id_ not in held]
     if found:
         connection.execute(sa.update(_e).where(_e.c.id.in_(found)).values(state="gone", busy=0))
         _begin_sessions(connection, found)
@@ -141,10 +147,13 @@ def forget(connection: sa.Connection, before: float) -> None:
     connection.execute(sa.delete(_s).where(_s.c.executor.not_in(sa.select(_e.c.id))))
 
 
-def states(connection: sa.Connection) -> dict[str, str]:
-    """The states of all that are not gone. Each hub asks each second, so there is nothing else in it."""
-    rows = connection.execute(sa.select(_e.c.id, _e.c.state).where(_e.c.state.in_(LIVE)))
-    return {row.id: row.state for row in rows}
+def states(connection: sa.Connection) -> dict[str, tuple[str, int]]:
+    """The states of all that are not gone, and the numbers of their last sessions. Each hub asks each second."""
+    question = sa.select(_e.c.id, _e.c.state, _s.c.number).join(_s, _s.c.executor == _e.c.id)
+    return {
+        id_: (state, number)
+        for id_, state, number in connection.execute(question.where(_e.c.state.in_(LIVE)))
+    }
 
 
 Load = tuple[str, float, int, int]

@@ -190,7 +190,7 @@ def _active(connection: sa.Connection, tasks: Sequence[int]) -> dict[int, Any]:
     """Those tasks that some executor has now, with their rows."""
     question = statements.locked(connection, _ACTIVE)
     found: dict[int, Any] = {}
-    for some in statements.parts(tasks):
+    for some in statements.parts(sorted(tasks)):
         found |= {row.id: row for row in connection.execute(question, {"b_ids": some})}
     return found
 
@@ -344,7 +344,7 @@ def settle(connection: sa.Connection, changes: Sequence[Change], now: float) -> 
         if not pairs:
             break
         cascade: dict[int, str] = {}
-        for pair in pairs:
+        for pair in sorted(pairs, key=lambda pair: pair.task):
             if ended[pair.needs] == TaskState.SUCCEEDED:
                 values: dict[str, Any] = {"waits_for": _t.c.waits_for - 1}
                 further.append(Change(pair.task, TaskState.QUEUED))

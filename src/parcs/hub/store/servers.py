@@ -30,7 +30,12 @@ _SESSION: Final = {
     "keepalives_interval": "1",
     "keepalives_count": "3",
     "application_name": "parcs-hub",
-    "options": f"-c lock_timeout=5000 -c statement_timeout={int(PATIENCE_S * 1000)}",
+    "options": (
+        f"-c lock_timeout=5000 -c statement_timeout={int(PATIENCE_S * 1000)} "
+        # The server lets go of what a hub holds that stands still, or whose machine is gone.
+        "-c idle_in_transaction_session_timeout=10000 "
+        "-c tcp_keepalives_idle=2 -c tcp_keepalives_interval=1 -c tcp_keepalives_count=3 -c tcp_user_timeout=5000"
+    ),
 }
 
 

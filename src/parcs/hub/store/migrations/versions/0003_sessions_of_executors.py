@@ -16,3 +16,4 @@ def upgrade() -> None:
         sa.Column("number", sa.BigInteger().with_variant(sa.INTEGER(), "sqlite"), nullable=False),
         sa.PrimaryKeyConstraint("executor", name=op.f("pk_executor_sessions")),
     )
+    op.execute("INSERT INTO executor_sessions (executor, number) SELECT id, 0 FROM executors")
