@@ -62,6 +62,12 @@ def test_cpu_time_is_watched(hub: Hub) -> None:
     assert (detail.task.state, "CPU time" in detail.task.why) == ("failed", True)
 
 
+def test_cpu_time_of_who_was_killed_counts(hub: Hub) -> None:
+    detail = ended(hub, "sh", "-c", "sh -c 'while :; do :; done'; true", timeout_s=1.5)
+    assert detail.task.state == "timed_out"
+    assert detail.attempts[0].cpu_s > 0.5
+
+
 def test_a_bomb_of_forks_ends(hub: Hub) -> None:
     bomb = "b() { b | b & }; b; sleep 20"
     detail = ended(hub, "bash", "-c", bomb, limits={"processes": 60}, timeout_s=3)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import signal
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -44,8 +46,10 @@ def test_a_viewer_looks_and_is_offered_nothing_that_would_be_refused(
     viewer.go("/executors")
     expect(page.get_by_role("button", name="Drain")).to_have_count(0)
     viewer.go("/tasks/new")
-    page.get_by_role("button", name="Run it").click()
-    expect(page.get_by_role("alert")).to_contain_text("viewer")  # the hub's own word
+    expect(page.get_by_text("You are a viewer here")).to_be_visible()
+    expect(page.get_by_role("button", name="noa (viewer)")).to_be_visible()
+    viewer.go("/people")
+    expect(page.get_by_text("for admins")).to_be_visible()
     with shared.client() as client:
         client.cancel(number)
 
@@ -80,9 +84,26 @@ def test_the_link_that_a_hub_prints_logs_in_once(visit: Visit, make_hub: Make) -
     visitor.page.get_by_role("button", name="admin").click()
     visitor.page.get_by_role("menuitem", name="Log out").click()
     expect(visitor.page.get_by_role("button", name="Log in")).to_be_visible()
-    visitor.page.goto("about:blank")
-    visitor.page.goto(link[0])
+    visitor.page.goto(link[0])  # in the same page
     expect(visitor.page.get_by_role("alert")).to_be_visible()
+    again = re.search(r"http://\S+/#/login/\S+", hub.parcs("up", "--data", str(hub.folder)))  # while it runs
+    assert again is not None
+    visitor.page.goto(again[0])
+    expect(visitor.page.get_by_role("heading", name="Overview")).to_be_visible()
+
+
+def test_a_hub_that_ends_under_open_pages_does_so_at_once_and_quietly(visit: Visit, make_hub: Make) -> None:
+    hub = make_hub()
+    visitor = visit(hub.url).enter(hub, "ada", "admin")
+    with hub.client() as client:
+        visitor.go(f"/tasks/{client.submit('true').first}")  # nobody runs it: its page waits for output
+    expect(visitor.page.get_by_text("It waits:")).to_be_visible()
+    assert hub.process is not None
+    begin = time.monotonic()
+    hub.process.send_signal(signal.SIGINT)
+    assert hub.process.wait(10) == 130
+    assert time.monotonic() - begin < 3  # uvicorn would cancel them then, with a traceback each
+    assert not re.search("Traceback|Cancel|Error", hub.log.read_text())
 
 
 def test_an_admin_adds_somebody_and_shuts_them_out(visit: Visit, admin: Visitor, shared: HubProcess) -> None:
@@ -94,6 +115,16 @@ def test_an_admin_adds_somebody_and_shuts_them_out(visit: Visit, admin: Visitor,
     row = page.locator("tbody tr", has_text="zoe")
     expect(row).to_be_visible()
     visit(shared.url).enter(shared, "zoe")
+    row.get_by_role("button", name="Set password").click()
+    page.get_by_role("dialog").get_by_label("Password").first.fill("another one")
+    page.get_by_role("button", name="Set it").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    zoe = visit(shared.url)
+    zoe.go("/")
+    zoe.page.get_by_label("Name").fill("zoe")
+    zoe.page.get_by_label("Password").first.fill("another one")
+    zoe.page.get_by_role("button", name="Log in").click()
+    expect(zoe.page.get_by_role("heading", name="Overview")).to_be_visible()
     row.get_by_role("button", name="Shut out").click()
     page.get_by_role("dialog").get_by_role("button", name="Shut out").click()
     expect(row).to_contain_text("(shut out)")
@@ -120,9 +151,11 @@ def test_tokens_are_made_shown_once_and_revoked(member: Visitor) -> None:
 
 def test_an_executor_is_added_by_a_command_drained_and_enabled(admin: Visitor, shared: HubProcess) -> None:
     page = admin.page
-    page.get_by_role("link", name="Executors", exact=True).click()
+    page.get_by_role("navigation").get_by_role("link", name="Executors").click()
     page.get_by_role("button", name="Add an executor").click()
+    page.get_by_label("Name of the token").fill("the attic's")
     page.get_by_role("button", name="Make a token").click()
+    expect(page.get_by_text("listens to its own computer only")).to_be_visible()
     command = page.locator(".mantine-Code-root", has_text="parcs executor").inner_text()
     token = command.split()[0].removeprefix("PARCS_EXECUTOR_TOKEN=")
     assert shared.url in command

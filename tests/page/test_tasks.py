@@ -60,6 +60,7 @@ def test_what_the_compiler_says_and_what_differs_is_shown(member: Visitor) -> No
     expect(differing).to_contain_text("+ From Khala: Hello World!")
     page.get_by_role("link", name="Change and run").click()
     expect(page.get_by_label("Compile first")).to_have_value(re.compile("g[+][+]"))
+    expect(page.locator(".cm-content")).to_contain_text("From Khala: ")  # the source, to be changed
     page.get_by_label("Compile first").fill("g++ -o main missing.cpp")
     page.get_by_role("button", name="Run it").click()
     expect(page.get_by_label("Compiler's messages")).to_contain_text("missing.cpp", timeout=30_000)
@@ -120,6 +121,24 @@ def test_two_browsers_see_each_others_changes(visit: Visit, shared: HubProcess) 
     row = other.page.locator("tbody tr", has_text="together")
     expect(row).to_contain_text("succeeded", timeout=SEEN_MS)
     assert time.monotonic() - begun < 5
+
+
+def test_a_page_that_nobody_sees_holds_no_connection(admin: Visitor, shared: HubProcess) -> None:
+    """A browser has six to a hub, for all its tabs."""
+    page = admin.page
+    page.get_by_role("link", name="Tasks", exact=True).click()
+    expect(page.get_by_role("heading", name="Tasks")).to_be_visible()
+    tell = (
+        "state => { Object.defineProperty(document, 'visibilityState', { value: state, configurable: true });"
+        " document.dispatchEvent(new Event('visibilitychange')); }"
+    )
+    page.evaluate(tell, "hidden")
+    with shared.client() as client:
+        client.submit("true", name="unseen")
+        time.sleep(1.5)
+        assert page.locator("tbody tr", has_text="unseen").count() == 0
+        page.evaluate(tell, "visible")
+        expect(page.locator("tbody tr", has_text="unseen")).to_be_visible()
 
 
 def test_a_script_in_a_name_or_an_output_is_text(member: Visitor) -> None:
