@@ -69,7 +69,7 @@ function List({ executors }: { executors: Executor[] }) {
       <Table verticalSpacing={6}>
         <Table.Thead>
           <Table.Tr>
-            <Table.Th>Name</Table.Th><Table.Th>State</Table.Th><Table.Th>Slots</Table.Th><Table.Th>CPU</Table.Th><Table.Th>Memory</Table.Th>
+            <Table.Th>Name</Table.Th><Table.Th>State</Table.Th><Table.Th>Slots</Table.Th><Table.Th>Its machine's CPU</Table.Th><Table.Th>and memory</Table.Th>
             <Table.Th>Isolation</Table.Th><Table.Th>Labels</Table.Th><Table.Th>Version</Table.Th><Table.Th>Seen</Table.Th>{isAdmin && <Table.Th aria-label="Change" />}
           </Table.Tr>
         </Table.Thead>

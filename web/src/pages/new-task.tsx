@@ -28,13 +28,20 @@ export default function NewTask() {
 
   useEffect(() => {
     if (!from) return;
-    opened(from).then(setDraft, (caught: Error) => setError({ field: "", text: caught.message }));
+    opened(from).then((found) => {
+      setDraft(found);
+      setMore(panelsOf(found));
+    }, (caught: Error) => setError({ field: "", text: caught.message }));
   }, [from]);
 
   const set = (change: Partial<Draft>) => {
     setDraft((before) => ({ ...before, ...change }));
     setError(null);
     once.current = "";
+  };
+  const open = (found: Draft) => {
+    set(found);
+    setMore(panelsOf(found));
   };
   const show = (caught: unknown) => {
     const field = caught instanceof Wrong || caught instanceof Problem ? caught.field : "";
@@ -76,7 +83,7 @@ export default function NewTask() {
         <Group justify="space-between">
           <Title order={2}>New task</Title>
           <Select aria-label="Template" placeholder="Begin with …" data={Object.keys(TEMPLATES)} w={180} value={null}
-            onChange={(name) => name && set({ ...EMPTY, ...TEMPLATES[name] })} />
+            onChange={(name) => name && open({ ...EMPTY, ...TEMPLATES[name] })} />
         </Group>
         <SimpleGrid cols={{ base: 1, sm: 2 }}>
           <TextInput label="Command" description="A line for the shell" required classNames={{ input: "mono" }} {...text("command")} data-autofocus />
@@ -101,7 +108,7 @@ export default function NewTask() {
                 <NumberInput label="Processes" min={1} {...number("processes", "limits.processes")} />
                 <NumberInput label="Output, MiB" min={0} {...number("output", "limits.output")} />
                 <NumberInput label="Kept files, MiB" min={0} {...number("kept", "limits.files")} />
-                <Select label="Network" data={[{ value: "", label: "as its isolation" }, { value: "yes", label: "must have" }, { value: "no", label: "must not have" }]}
+                <Select label="Network" data={[{ value: "", label: "as the isolation says" }, { value: "yes", label: "must have" }, { value: "no", label: "must not have" }]}
                   value={draft.network} onChange={(value) => set({ network: value ?? "" })} allowDeselect={false} />
               </SimpleGrid>
             </Accordion.Panel>
@@ -111,7 +118,7 @@ export default function NewTask() {
             <Accordion.Panel>
               <SimpleGrid cols={{ base: 1, xs: 2, md: 4 }}>
                 <Select label="Isolation" value={draft.isolation} onChange={(value) => set({ isolation: value ?? "" })} allowDeselect={false}
-                  data={[{ value: "", label: "whatever fits" }, "process", "bubblewrap", "docker"]}
+                  data={[{ value: "", label: "any" }, "process", "bubblewrap", "docker"]}
                   error={error?.field === "isolation" ? error.text : null} />
                 <TextInput label="Image" placeholder="for docker" {...text("image")} />
                 <NumberInput label="Priority" {...number("priority", "priority")} />
@@ -155,6 +162,14 @@ const PANEL_OF: Record<string, string> = {
   limits: "limits", timeout_s: "limits", isolation: "where", image: "where", priority: "where", retries: "where", after: "where",
   where: "where", environment: "more", labels: "more", outputs: "more", array: "more",
 };
+/** What is in each part that can be closed: one that holds something is open. */
+const INSIDE: Record<string, (keyof Draft)[]> = {
+  limits: ["timeout", "cpu", "memory", "processes", "output", "kept", "network"],
+  where: ["isolation", "image", "priority", "retries", "after", "where"],
+  more: ["environment", "labels", "outputs", "array"],
+};
+const panelsOf = (draft: Draft) =>
+  Object.entries(INSIDE).filter(([, names]) => names.some((name) => draft[name] !== EMPTY[name])).map(([panel]) => panel);
 /** Fields that show their errors themselves. */
 const SHOWN = new Set([
   "command", "name", "compile", "compile.timeout_s", "stdin", "expected", "files", "archive", "timeout_s", "limits.cpu_s",

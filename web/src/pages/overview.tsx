@@ -28,8 +28,8 @@ export function Overview() {
       </Group>
       <Attention last={last} />
       <SimpleGrid cols={{ base: 2, sm: 3, lg: 6 }} spacing="sm">
-        <Figure name="Done a second" value={last && rate(last.succeeded_per_s)} to="/tasks?state=succeeded" />
-        <Figure name="Failed a second" value={last && rate(last.failed_per_s)} to={FAILED} />
+        <Figure name="Done per second" value={last && rate(last.succeeded_per_s)} to="/tasks?state=succeeded" />
+        <Figure name="Failed per second" value={last && rate(last.failed_per_s)} to={FAILED} />
         <Figure name="Waiting" value={last && count(last.counts.queued ?? 0)} to="/tasks?state=queued" />
         <Figure name="Running" value={last && count(running(last))} to="/tasks?state=running&state=compiling" />
         <Figure name="Slots busy" value={last && `${count(last.busy)} of ${count(last.slots)}`} to="/executors" />
@@ -68,8 +68,8 @@ const Charts = memo(({ samples }: { samples: readonly Sample[] }) => {
   const of = (pick: (sample: Sample) => number) => samples.map(pick);
   return (
     <SimpleGrid cols={{ base: 1, lg: 3 }}>
-      <Panel title="Tasks that ended, a second">
-        <Chart times={times} label="Tasks that ended, a second" format={rate} lines={[
+      <Panel title="Tasks that ended, per second">
+        <Chart times={times} label="Tasks that ended, per second" format={rate} lines={[
           { label: "succeeded", color: GREEN, values: of((s) => s.succeeded_per_s), isFilled: true },
           { label: "failed", color: RED, values: of((s) => s.failed_per_s) },
           { label: "cancelled", color: GRAY, values: of((s) => s.cancelled_per_s) },

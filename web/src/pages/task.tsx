@@ -19,6 +19,10 @@ const TITLES: Record<string, string> = {
   compile_stdout: "Compiler's output", compile_stderr: "Compiler's messages", stdout: "Output", stderr: "Error output",
 };
 
+const SIGNALS: Record<number, string> = {
+  6: "(it gave up)", 8: "(a division by 0)", 9: "(killed)", 11: "(a bad address)", 15: "(asked to end)",
+};
+
 export default function TaskPage({ id }: { id: number }) {
   const found = useTask(id);
   if (!found.data) return found.error ? <Stack><ProblemNote error={found.error} /><Link href="/tasks">To the tasks</Link></Stack> : null;
@@ -46,7 +50,7 @@ function Shown({ detail }: { detail: TaskDetail }) {
           <Fact name="Number">{task.id}{task.array && <> · <Link href={`/tasks?array=${task.array}`}>its array</Link></>}</Fact>
           <Fact name="Submitted"><Ago at={task.created} /> by {task.user}</Fact>
           <Fact name="Took"><Took task={task} /></Fact>
-          <Fact name="Exit code">{task.exit_code ?? (task.signal ? `signal ${task.signal}` : "")}</Fact>
+          <Fact name="Exit code">{task.exit_code ?? (task.signal ? `signal ${task.signal} ${SIGNALS[task.signal] ?? ""}` : "")}</Fact>
           <Fact name="CPU and memory">{last && [last.cpu_s ? seconds(last.cpu_s) : "", last.memory ? bytes(last.memory) : ""].filter(Boolean).join(", ")}</Fact>
           <Fact name="Executor">{task.executor}</Fact>
         </SimpleGrid>

@@ -58,7 +58,8 @@ export default function Tasks() {
         <Text size="sm" role="status">{counts.data && summary(counts.data, total)}</Text>
         {maySubmit && isSearch && total > 0 && <Together search={search} counts={counts.data ?? {}} />}
       </Group>
-      {tasks.data && found.length === 0 ? (
+      {values.get("array") && <Text size="sm">The tasks of array {values.get("array")}.</Text>}
+      {tasks.error && !tasks.data ? null : tasks.data && found.length === 0 ? (
         <Empty title={isSearch ? "No task is like that." : "No tasks yet."}>
           {isSearch
             ? <Text size="sm">Look for less: <Link href="/tasks">all tasks</Link>.</Text>
