@@ -233,9 +233,8 @@ class Dispatch:
         mine = Arrived(session, message, asyncio.get_running_loop().create_future())
         self._arrived.append(mine)
         async with self._is_finishing:
-            while (
-                not mine.is_committed.done()
-            ):  # those of before come first, and may be all that one commit has
+            # Those of before come first, and may be all that one commit has.
+            while not mine.is_committed.done():
                 if (gather_s := min(_GATHER_S, _GATHER_EACH_S * len(self._sessions))) > _SHORTEST_S:
                     await asyncio.sleep(gather_s)
                 batch = self._take_arrived()
