@@ -92,7 +92,7 @@ export default function NewTask() {
         <Files draft={draft} set={set} show={show} error={error?.field.startsWith("files") || error?.field === "archive" ? error.text : ""} />
         <SimpleGrid cols={{ base: 1, sm: 2 }}>
           <TextInput label="Compile first" description="If it fails, the command is not run" classNames={{ input: "mono" }} {...text("compile")} />
-          <NumberInput label="Compile for at most, seconds" description=" " min={0} {...number("compileTimeout", "compile.timeout_s")} />
+          <NumberInput label="Compile for at most, seconds" description={"\u00a0"} min={0} {...number("compileTimeout", "compile.timeout_s")} />
           <Textarea label="Standard input" autosize minRows={2} maxRows={12} classNames={{ input: "mono" }} {...text("stdin")} />
           <Textarea label="Expected output" description="" autosize minRows={2} maxRows={12} classNames={{ input: "mono" }}
             placeholder="Nothing: it is not compared" {...text("expected")} />
