@@ -61,7 +61,6 @@ class Program:
                 from parcs.usage import Meter
 
                 self._meter = Meter(self.endpoint, self._client)
-                self.endpoint.ledger.is_metered = True
                 self.endpoint.on_beat.append(self._meter)
 
     @classmethod

@@ -73,3 +73,9 @@ class Visitor:
     def go(self, path: str) -> None:
         """To a page, as by its address."""
         self.page.goto(self.url + path)
+
+
+def choose_module(page: Page, name: str) -> None:
+    """In a form that begins with one."""
+    page.get_by_role("combobox", name="Module").click()
+    page.get_by_role("option", name=name, exact=True).click()

@@ -16,7 +16,7 @@ import httpx2
 from playwright.sync_api import Page, expect
 
 from tests.hub.conftest import HubProcess
-from tests.page.browser import Visitor, chromium
+from tests.page.browser import Visitor, choose_module, chromium
 
 CPP = (
     "#include <iostream>\n\nint main() {\n    char line[256];\n    std::cin.getline(line, 256);\n"
@@ -61,8 +61,7 @@ def job_of(hub: HubProcess, module: str, *, is_over: bool, **parameters: str) ->
 
 def study(page: Page) -> None:
     """Factors of a number, at 1, 2 and 4 points."""
-    page.get_by_role("combobox", name="Module").click()
-    page.get_by_role("option", name="factor", exact=True).click()
+    choose_module(page, "factor")
     page.get_by_label("N", exact=True).fill("12345678")
     page.get_by_role("button", name="Start the study").click()
     expect(page.locator("tbody tr")).to_have_count(3, timeout=120_000)

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from tests.conftest import wait_until
 from tests.hub.conftest import HubProcess
-from tests.page.browser import Visitor, chromium
+from tests.page.browser import Visitor, choose_module, chromium
 from tests.swarm.conftest import Cluster
 
 from parcs.dockerapi import nodes, services
@@ -156,8 +156,7 @@ def test_a_job_from_its_form_to_its_result(page: Page, hub: HubProcess, cluster:
     cluster.parcs("module", "push", "factor")
     page.goto(f"{hub.url}/jobs")
     page.get_by_role("button", name="Start a job").click()
-    page.get_by_role("combobox", name="Module").click()
-    page.get_by_role("option", name="factor", exact=True).click()
+    choose_module(page, "factor")
     page.get_by_label("N", exact=True).fill("1234")
     page.get_by_label("P", exact=True).fill("3")
     page.get_by_role("button", name="Start it").click()
@@ -238,8 +237,7 @@ def test_a_scaling_study_draws_its_speed_up(page: Page, hub: HubProcess, cluster
     cluster.parcs("module", "push", "factor")
     page.goto(f"{hub.url}/jobs")
     page.get_by_role("link", name="Scaling study").click()
-    page.get_by_role("combobox", name="Module").click()
-    page.get_by_role("option", name="factor", exact=True).click()
+    choose_module(page, "factor")
     page.get_by_label("N", exact=True).fill("1234")
     page.get_by_label("Numbers of points").fill("2, 1")
     page.get_by_role("button", name="Start the study").click()

@@ -139,7 +139,7 @@ class Endpoint:
             if channel in self._channels:
                 self._channels.remove(channel)
                 channel.home.ledger.past = channel.home.ledger.past.plus(channel.statistics)
-                if self.ledger.is_metered and channel.home is self:
+                if self.node and channel.home is self:  # in a cluster it is told
                     self.ledger.closed.append(_traffic(channel, ""))
 
     @property

@@ -110,9 +110,9 @@ class Ledger:
 
     def __init__(self) -> None:
         self.past = base.Statistics()
-        self.is_tracing = self.is_metered = False
+        self.is_tracing = False
         self.closed: deque[Traffic] = deque(maxlen=_MOST_CLOSED)
-        """Channels that are gone, while metered."""
+        """Channels that are gone, of a program in a cluster: to be told."""
         self._events: list[list[Any]] = []
 
     def add_event(self, kind: str, channel: TcpChannel, number: int, size: int, begin: float) -> None:

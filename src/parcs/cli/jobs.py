@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from parcs.cli import cluster_run, output, place, target, tasks
+from parcs.contract.jobs import Flow
 from parcs.engine.console import Console
 from parcs.model.demand import describe_bytes
-from parcs.swarm.flows import Flow
 
 Job = Annotated[str, typer.Argument(help="A job's name, or an unmistakable beginning of it.")]
 
@@ -75,7 +75,7 @@ def ps(
 
 def _print_channels(flows: list[Flow], *, as_json: bool) -> None:
     if as_json:
-        output.print_json([flow._asdict() for flow in flows])
+        output.print_json([vars(flow) for flow in flows])
         return
     rows = [
         (

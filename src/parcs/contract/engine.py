@@ -75,9 +75,6 @@ class WaitedFor(NamedTuple):
     sending: bool
 
 
-_WAITS: Final = {"recv": "recv", "send": "send"}
-
-
 class Traffic(NamedTuple):
     """What a program's channel has carried, as that program counts; bytes of bodies.
 
@@ -181,9 +178,12 @@ def parse_usage(body: dict[str, Any]) -> Usage:
     """
     try:
         channels = [
-            Traffic(str(c[0]), str(c[1]), int(c[2]), int(c[3]), int(c[4]), int(c[5]), _WAITS.get(c[6], ""))
+            Traffic(
+                str(c[0]), str(c[1]), int(c[2]), int(c[3]), int(c[4]), int(c[5]),
+                c[6] if c[6] in ("recv", "send") else "",
+            )
             for c in body.get("channels", [])
-        ]
+        ]  # fmt: skip
         return Usage(float(body.get("cpu_s", 0.0)), int(body.get("memory", 0)), channels)
     except (TypeError, ValueError, IndexError, KeyError) as error:
         raise errors.EngineError(f"usage: {error!r}") from None

@@ -1,4 +1,7 @@
-"""The shapes of a Swarm's jobs as the hub's HTTP API shows them. Times are seconds since 1970, sizes bytes."""
+"""The shapes of a Swarm's jobs as the hub's HTTP API shows them, and `Flow` as its engine server tells it too.
+
+Times are seconds since 1970, sizes bytes.
+"""
 
 from __future__ import annotations
 

@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 from parcs.contract.engine import Traffic
+from parcs.contract.jobs import Flow
 
 _MOST: Final = 10_000
 """Channels of a job that are remembered, the latest."""
-
-
-class Flow(NamedTuple):
-    """A channel between two programs: messages and bytes from ``one`` to ``other``, and back.
-
-    ``waits`` has who waits there just now: its name, and whether it is to ``recv`` or to ``send``.
-    """
-
-    channel: str
-    one: str
-    other: str
-    sent: int
-    received: int
-    bytes_sent: int
-    bytes_received: int
-    waits: dict[str, str]
 
 
 class Flows:

@@ -11,10 +11,11 @@ from collections import deque
 from typing import Any, Final, NamedTuple
 
 from parcs.contract.engine import RUNNER, Usage
+from parcs.contract.jobs import Flow
 from parcs.engine.space import ControlSpace, PointRecord
 from parcs.engine.warm import WarmPool
 from parcs.swarm import names
-from parcs.swarm.flows import Flow, Flows
+from parcs.swarm.flows import Flows
 
 _MOST_LINES: Final = 20_000
 _LONGEST_LINE: Final = 16_384

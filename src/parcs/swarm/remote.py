@@ -8,12 +8,12 @@ from typing import Any, NamedTuple, Self
 
 from parcs.channel import Endpoint
 from parcs.channel.lines import Lines
+from parcs.contract.jobs import Flow
 from parcs.engine.client import EngineClient
 from parcs.engine.remote import RemoteEngine
 from parcs.model.address import Address
 from parcs.model.settings import Settings
 from parcs.swarm import names
-from parcs.swarm.flows import Flow
 from parcs.swarm.job import Line
 
 _WAIT_S = 20.0
@@ -71,7 +71,7 @@ class Remote:
 
     def channels(self, job: str) -> list[Flow]:
         """What a job's channels carry, those with the most bytes first."""
-        return [Flow(*row) for row in self._client.request("channels", job=job)["channels"]]
+        return [Flow(**row) for row in self._client.request("channels", job=job)["channels"]]
 
     def lines(self, job: str, *, is_following: bool, after: int = 0) -> Iterator[Line]:
         """The job's output; following goes on until it is over."""

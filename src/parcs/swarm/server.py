@@ -108,7 +108,7 @@ class SwarmServer(EngineServer):
         }
 
     def _channels(self, job: Job, request: dict[str, Any]) -> Answer:
-        return {"channels": job.channels()}
+        return {"channels": [vars(flow) for flow in job.channels()]}
 
     def _halt(self, job: Job, request: dict[str, Any]) -> Answer:
         self._backend.lives.end_job(job, "stopped by parcs stop")

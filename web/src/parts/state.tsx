@@ -18,7 +18,7 @@ export function Outcome({ task }: { task: Task }) {
   return (
     <span className="nowrap">
       <State state={task.state} />
-      {task.matched === false && <Text span size="xs" ml={6} c="orange.9" fw={600} className="unlike">not as expected</Text>}
+      {task.matched === false && <Text span size="xs" ml={6} c="orange.9" fw={600}>not as expected</Text>}
       {task.matched && <Text span size="xs" ml={6} c="dimmed">as expected</Text>}
     </span>
   );

@@ -57,7 +57,7 @@ class Jobs:
         Raises:
             NotFoundError: there is no such job.
         """
-        return await self._ask(lambda remote: [contract.Flow(*flow) for flow in remote.channels(name)])
+        return await self._ask(lambda remote: remote.channels(name))
 
     async def lines(self, name: str, after: int) -> list[contract.Line]:
         """What its programs printed after a line's number, merged."""
