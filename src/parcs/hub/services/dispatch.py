@@ -437,7 +437,7 @@ class Dispatch:
     async def push_cancels(self) -> None:
         """Tell this hub's executors what is to be ended."""
         if self._sessions:
-            found = await self._database.glance(lambda c: leases.to_cancel(c, list(self._sessions)))
+            found = await self._database.glance(leases.to_cancel)
             for executor, keys in found.items():
                 if (session := self._sessions.get(executor)) is not None:
                     session.send(wire.Cancel(keys))

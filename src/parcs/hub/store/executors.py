@@ -74,17 +74,14 @@ def hold_sessions(connection: sa.Connection, sessions: Mapping[str, int]) -> set
     Args:
         sessions: their numbers.
     """
-    found: set[str] = set()
     is_shared = connection.dialect.name == "postgresql"
-    for some in statements.parts(sorted(sessions)):
-        rows = connection.execute(_HOLD_SHARED if is_shared else _HOLD, {"b_ids": some})
-        found |= {row.executor for row in rows if row.number == sessions[row.executor]}
-    return found
+    rows = connection.execute(_HOLD_SHARED if is_shared else _HOLD, {"b_ids": list(sessions)})
+    return {row.executor for row in rows if row.number == sessions[row.executor]}
 
 
 _HOLD: Final = (
     sa.select(_s.c.executor, _s.c.number)
-    .where(_s.c.executor.in_(sa.bindparam("b_ids", expanding=True)))
+    .where(statements.among(_s.c.executor, "b_ids"))
     .order_by(_s.c.executor)
 )
 _HOLD_SHARED: Final = _HOLD.with_for_update(read=True)
@@ -149,11 +146,12 @@ def forget(connection: sa.Connection, before: float) -> None:
 
 def states(connection: sa.Connection) -> dict[str, tuple[str, int]]:
     """The states of all that are not gone, and the numbers of their last sessions. Each hub asks each second."""
-    question = sa.select(_e.c.id, _e.c.state, _s.c.number).join(_s, _s.c.executor == _e.c.id)
-    return {
-        id_: (state, number)
-        for id_, state, number in connection.execute(question.where(_e.c.state.in_(LIVE)))
-    }
+    return {id_: (state, number) for id_, state, number in connection.execute(_STATES)}
+
+
+_STATES: Final = (
+    sa.select(_e.c.id, _e.c.state, _s.c.number).join(_s, _s.c.executor == _e.c.id).where(_e.c.state.in_(LIVE))
+)
 
 
 Load = tuple[str, float, int, int]

@@ -66,8 +66,8 @@ def lease(
         return given
     pairs = [(to, each) for to, leased in zip(wanted, given, strict=True) for each in leased]
     if pairs[0][0] is pairs[-1][0]:
-        for some in statements.parts([each.id for _, each in pairs]):
-            connection.execute(_LEASE, {"b_ids": some, "b_executor": pairs[0][0].executor, "b_now": now})
+        ids = [each.id for _, each in pairs]
+        connection.execute(_LEASE, {"b_ids": ids, "b_executor": pairs[0][0].executor, "b_now": now})
     else:
         leases = [{"b_id": each.id, "b_executor": to.executor, "b_now": now} for to, each in pairs]
         connection.execute(_LEASE_EACH, leases)
@@ -105,7 +105,7 @@ _GIVEN: Final = sa.update(_t).values(
     state=sa.case((_t.c.has_compile, TaskState.COMPILING.value), else_=TaskState.RUNNING.value),
     attempt=_t.c.attempt + 1, executor=sa.bindparam("b_executor"), started=sa.bindparam("b_now"), why="",
 )  # fmt: skip
-_LEASE: Final = _GIVEN.where(_t.c.id.in_(sa.bindparam("b_ids", expanding=True)))
+_LEASE: Final = _GIVEN.where(statements.among(_t.c.id, "b_ids"))
 _LEASE_EACH: Final = _GIVEN.where(_t.c.id == sa.bindparam("b_id"))
 
 
@@ -189,15 +189,12 @@ def _owned(
 def _active(connection: sa.Connection, tasks: Sequence[int]) -> dict[int, Any]:
     """Those tasks that some executor has now, with their rows."""
     question = statements.locked(connection, _ACTIVE)
-    found: dict[int, Any] = {}
-    for some in statements.parts(sorted(tasks)):
-        found |= {row.id: row for row in connection.execute(question, {"b_ids": some})}
-    return found
+    return {row.id: row for row in connection.execute(question, {"b_ids": list(tasks)})}
 
 
 _ACTIVE: Final = sa.select(
     _t.c.id, _t.c.attempt, _t.c.executor, _t.c.retries, _t.c.failures, _t.c.losses, _t.c.is_cancelling
-).where(_t.c.id.in_(sa.bindparam("b_ids", expanding=True)), schema.is_active)
+).where(statements.among(_t.c.id, "b_ids"), schema.is_active)
 
 
 def held(connection: sa.Connection, executor: str) -> set[tuple[int, int]]:
@@ -316,20 +313,18 @@ def cancel(connection: sa.Connection, ids: Sequence[int], now: float) -> list[Ch
     return changes + settle(connection, changes, now)
 
 
-def to_cancel(connection: sa.Connection, executors: Sequence[str]) -> dict[str, list[tuple[int, int]]]:
+def to_cancel(connection: sa.Connection) -> dict[str, list[tuple[int, int]]]:
     """Attempts that are to be ended, by the executor that has them."""
-    question = sa.select(_t.c.id, _t.c.attempt, _t.c.executor).where(
-        _t.c.executor.in_(list(executors)), schema.is_active, _t.c.is_cancelling
-    )
     found: dict[str, list[tuple[int, int]]] = {}
-    for row in connection.execute(question):
+    for row in connection.execute(_TO_CANCEL):
         found.setdefault(row.executor, []).append((row.id, row.attempt))
     return found
 
 
-_WAITING: Final = sa.select(schema.dependencies).where(
-    schema.dependencies.c.needs.in_(sa.bindparam("b_ids", expanding=True))
-)
+_TO_CANCEL: Final = sa.select(_t.c.id, _t.c.attempt, _t.c.executor).where(schema.is_cancelling)
+
+
+_WAITING: Final = sa.select(schema.dependencies).where(statements.among(schema.dependencies.c.needs, "b_ids"))
 
 
 def settle(connection: sa.Connection, changes: Sequence[Change], now: float) -> list[Change]:
@@ -338,9 +333,7 @@ def settle(connection: sa.Connection, changes: Sequence[Change], now: float) -> 
     ended = {c.task: c.state for c in changes if c.state in model.FINAL}
     further: list[Change] = []
     while ended:
-        pairs: list[Any] = []
-        for some in statements.parts(list(ended)):
-            pairs += connection.execute(_WAITING, {"b_ids": some}).all()
+        pairs = connection.execute(_WAITING, {"b_ids": list(ended)}).all()
         if not pairs:
             break
         cascade: dict[int, str] = {}

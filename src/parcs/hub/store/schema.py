@@ -105,6 +105,7 @@ tasks: Final = sa.Table(
 )
 is_ready: Final = sa.text("tasks.state = 'queued' AND tasks.waits_for = 0")
 is_active: Final = sa.text("tasks.state IN ('compiling', 'running')")
+is_cancelling: Final = sa.text("tasks.is_cancelling")
 """In the indexes' own words: with values bound to them, SQLite would not see that an index fits."""
 _ready = sa.text("state = 'queued' AND waits_for = 0")
 _active = sa.text("state IN ('compiling', 'running')")
@@ -117,6 +118,8 @@ sa.Index(
     postgresql_where=_ready,
 )
 sa.Index("ix_tasks_active", tasks.c.executor, tasks.c.id, sqlite_where=_active, postgresql_where=_active)
+_cancelling = sa.text("is_cancelling")
+sa.Index("ix_tasks_cancelling", tasks.c.executor, sqlite_where=_cancelling, postgresql_where=_cancelling)
 sa.Index("ix_tasks_state", tasks.c.state, tasks.c.id)
 sa.Index("ix_tasks_user", tasks.c.user, tasks.c.id)
 sa.Index(

@@ -62,9 +62,9 @@ def demand_bodies(connection: sa.Connection) -> dict[int, str]:
 
 def waiting_demands(connection: sa.Connection, known: Iterable[int]) -> set[int]:
     """Those demands for which a task is ready."""
-    return {
-        number
-        for number in known
-        if connection.scalar(sa.select(_t.c.id).where(schema.is_ready, _t.c.demand == number).limit(1))
-        is not None
-    }
+    return {number for number in known if connection.scalar(_READY_ONE, {"b_demand": number}) is not None}
+
+
+_READY_ONE: Final = (
+    sa.select(_t.c.id).where(schema.is_ready, _t.c.demand == sa.bindparam("b_demand")).limit(1)
+)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 from parcs.hub.store import schema
 
@@ -51,6 +55,52 @@ def insert_new(connection: sa.Connection, table: sa.Table, row: Mapping[str, Any
     key = next(iter(table.primary_key.columns))
     statement = insert(table).values(row).on_conflict_do_nothing().returning(key)
     return connection.execute(statement).first() is not None
+
+
+class _Listed(sa.types.TypeDecorator[Sequence[Any]]):
+    """Several values that travel as one: an array, or for SQLite a JSON text."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def __init__(self, item: sa.types.TypeEngine[Any]) -> None:
+        super().__init__()
+        self.item = item
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        return postgresql.ARRAY(self.item) if dialect.name == "postgresql" else sa.Text()
+
+    def process_bind_param(self, value: Sequence[Any] | None, dialect: sa.Dialect) -> Any:
+        return value if dialect.name == "postgresql" else json.dumps(value)
+
+
+class _Among(FunctionElement[bool]):
+    type = sa.Boolean()
+    inherit_cache = True
+
+    def self_group(self, against: Any = None) -> Any:
+        return self  # `… = 1` around it, as for other functions, would hide from SQLite that an index fits
+
+
+@compiles(_Among, "postgresql")
+def _among_array(element: _Among, compiler: SQLCompiler, **words: Any) -> str:
+    column, values = (compiler.process(clause, **words) for clause in element.clauses)
+    return f"{column} = ANY ({values})"
+
+
+@compiles(_Among, "sqlite")
+def _among_json(element: _Among, compiler: SQLCompiler, **words: Any) -> str:
+    column, values = (compiler.process(clause, **words) for clause in element.clauses)
+    return f"{column} IN (SELECT value FROM json_each({values}))"  # noqa: S608  # names and places
+
+
+def among(column: sa.Column[Any], parameter: str) -> sa.ColumnElement[bool]:
+    """Whether a column is one of the values that a parameter has, however many.
+
+    For statements that are often run: with ``IN`` each number of values makes another statement, for SQLAlchemy to
+    write and for the database to plan.
+    """
+    return _Among(column, sa.bindparam(parameter, type_=_Listed(column.type)))
 
 
 def locked(connection: sa.Connection, question: sa.Select[Any], *, skip: bool = False) -> sa.Select[Any]:
