@@ -283,3 +283,46 @@ def test_a_hub_that_stands_still_keeps_no_other_executor_alive(store: Database) 
         executors.hold_sessions(connection, {"e1": 1})
         assert store.run_now(lambda c: executors.expired(c, 200.0, 15.0)) == ["e2"]
     assert store.run_now(lambda c: executors.expired(c, 200.0, 15.0)) == ["e1"]
+
+
+@pytest.mark.parametrize("state", ["disabled", "draining", "active"])
+def test_what_an_admin_decided_outlives_a_silence(store: Database, state: str) -> None:
+    store.run_now(lambda c: executors.register(c, HELLO, 1, 100.0, 115.0))
+    assert store.run_now(lambda c: executors.set_state(c, "e1", state))
+    assert store.run_now(lambda c: executors.expired(c, 200.0, 15.0)) == ["e1"]
+    assert store.run_now(lambda c: executors.register(c, HELLO, 1, 300.0, 315.0))[0] == state
+    store.run_now(lambda c: executors.leave(c, "e1"))
+    started_again = "disabled" if state == "disabled" else "active"
+    assert store.run_now(lambda c: executors.register(c, HELLO, 1, 400.0, 415.0))[0] == started_again
+
+
+def test_one_that_is_gone_can_be_enabled(store: Database) -> None:
+    store.run_now(lambda c: executors.register(c, HELLO, 1, 100.0, 115.0))
+    store.run_now(lambda c: executors.set_state(c, "e1", "disabled"))
+    store.run_now(lambda c: executors.leave(c, "e1"))
+    store.run_now(lambda c: executors.leave(c, "e1"))
+    assert store.run_now(lambda c: executors.set_state(c, "e1", "active"))
+    assert store.run_now(lambda c: executors.register(c, HELLO, 1, 300.0, 315.0))[0] == "active"
+    assert not store.run_now(lambda c: executors.set_state(c, "e2", "active"))
+
+
+@pytest.mark.parametrize("state", ["gone mad", "running"])
+def test_a_result_that_cannot_be_kept_harms_no_other(places: tuple[Place, Place], state: str) -> None:
+    one, _ = places
+
+    async def run() -> None:
+        session = await one.come(more=2)
+        good, bad = await one.submit(), await one.submit()
+        results = [
+            wire.Result(bad, 1, state, "", files={"a name with \0 in it": b"that PostgreSQL does not take"}),
+            wire.Result(good, 1, "succeeded", ""),
+        ]
+        await one.dispatch.take(session, wire.Results(results, 2, 2))
+        assert (await one.state(good))[0] == "succeeded"
+        assert (await one.state(bad))[0] == "failed"
+        told = [each.attempts for each in one.sent if isinstance(each, wire.Ack)]
+        assert told == [[(bad, 1), (good, 1)]]
+        third = await one.submit()
+        assert one.given() == [good, bad, third]
+
+    asyncio.run(run())

@@ -28,6 +28,7 @@ from parcs.hub.store.database import Database
 from parcs.hub.store.executors import Beat
 from parcs.hub.store.statements import Change
 from parcs.model.demand import Demand, Offer, objection
+from parcs.model.task import TaskState
 from parcs.version import VERSION
 
 logger = logging.getLogger("parcs.hub")
@@ -239,7 +240,13 @@ class Dispatch:
                     await asyncio.sleep(gather_s)
                 batch = self._take_arrived()
                 try:
-                    await self._commit(batch)
+                    try:
+                        await self._commit(batch)
+                    except errors.DatabaseUnavailableError:
+                        raise
+                    except Exception:
+                        logger.exception("a batch of results was not taken; each is tried by itself")
+                        await self._commit_apart(batch)
                 except BaseException as error:
                     said = str(error) if isinstance(error, Exception) else "the hub was interrupted"
                     for each in batch:
@@ -251,6 +258,32 @@ class Dispatch:
                     if not each.is_committed.done():  # its connection may have ended meanwhile
                         each.is_committed.set_result(None)
         await mine.is_committed
+
+    async def _commit_apart(self, batch: Sequence[Arrived]) -> None:
+        """What the database does not take even by itself has failed: else it would come again for ever."""
+        for session, message, _ in batch:
+            for result in message.results:
+                try:
+                    changed = await self._keep_result(session, result)
+                except errors.DatabaseUnavailableError:
+                    raise
+                except Exception as error:
+                    logger.exception("task %d's result cannot be kept", result.task)
+                    reason = (str(error).splitlines() or [""])[0].replace("\0", "")
+                    why = f"its result cannot be kept: {type(error).__name__}: {reason}"
+                    failed = wire.Result(
+                        result.task, result.attempt, TaskState.FAILED, why, took_s=result.took_s
+                    )
+                    changed = await self._keep_result(session, failed)
+                self.publish(changed)
+            session.send(wire.Ack([(r.task, r.attempt) for r in message.results]))
+            session.wants(message)
+            self._note(session)
+        self.wake()
+
+    async def _keep_result(self, session: Session, result: wire.Result) -> list[Change]:
+        now = self._clock()
+        return await self._database.write(lambda c: leases.finish(c, [(session.id, result)], now))
 
     def _take_arrived(self) -> list[Arrived]:
         """As many as one transaction is to have, at least one: a large one takes so long that it looks stuck."""

@@ -39,11 +39,11 @@ def register(
         "memory": offer.memory, "cpu_percent": 0.0, "memory_used": 0, "token": token,
         "lease_until": lease_until, "last_seen": now,
     }  # fmt: skip
-    state = connection.scalar(sa.select(_e.c.state).where(_e.c.id == hello.id))
-    if state is None:
+    known = connection.execute(sa.select(_e.c.state, _e.c.returns_as).where(_e.c.id == hello.id)).first()
+    if known is None:
         connection.execute(sa.insert(_e).values(id=hello.id, state="active", **values))
         return "active", _begin_sessions(connection, [hello.id])[0]
-    state = "active" if state == "gone" else str(state)
+    state = str(known.returns_as if known.state == "gone" else known.state)
     connection.execute(sa.update(_e).where(_e.c.id == hello.id).values(state=state, **values))
     return state, _begin_sessions(connection, [hello.id])[0]
 
@@ -104,14 +104,20 @@ def beat(connection: sa.Connection, beats: Sequence[Beat], now: float, lease_unt
 
 
 def set_state(connection: sa.Connection, id_: str, state: str) -> bool:
-    """Drain, disable or enable an executor; False if there is no such live one."""
-    done = connection.execute(sa.update(_e).where(_e.c.id == id_, _e.c.state.in_(LIVE)).values(state=state))
-    return bool(done.rowcount)
+    """Drain, disable or enable an executor; False if there is no such one. One that is gone comes back so."""
+    change = sa.update(_e).where(_e.c.id == id_)
+    done = connection.execute(change.where(_e.c.state.in_(LIVE)).values(state=state))
+    return bool(done.rowcount or connection.execute(change.values(returns_as=state)).rowcount)
 
 
 def leave(connection: sa.Connection, id_: str) -> None:
-    """An executor has gone for good."""
-    connection.execute(sa.update(_e).where(_e.c.id == id_).values(state="gone", lease_until=0.0, busy=0))
+    """An executor has gone for good. If it is started again, then to work, unless an admin disabled it."""
+    is_disabled = sa.or_(
+        _e.c.state == "disabled", sa.and_(_e.c.state == "gone", _e.c.returns_as == "disabled")
+    )
+    returns_as = sa.case((is_disabled, "disabled"), else_="active")
+    values = {"state": "gone", "returns_as": returns_as, "lease_until": 0.0, "busy": 0}
+    connection.execute(sa.update(_e).where(_e.c.id == id_).values(values))
     _begin_sessions(connection, [id_])
 
 
@@ -132,7 +138,8 @@ def expired(connection: sa.Connection, now: float, lease_s: float) -> list[str]:
         held = set(connection.scalars(known)) - free
         found = [id_ for id_ in found if id_ not in held]
     if found:
-        connection.execute(sa.update(_e).where(_e.c.id.in_(found)).values(state="gone", busy=0))
+        values = {"state": "gone", "returns_as": _e.c.state, "busy": 0}
+        connection.execute(sa.update(_e).where(_e.c.id.in_(found)).values(values))
         _begin_sessions(connection, found)
     return found
 

@@ -123,6 +123,8 @@ def finish(connection: sa.Connection, ended: Sequence[tuple[str, wire.Result]], 
             continue
         del active[result.task]  # another hub's, or an older connection's, copy of it changes nothing
         outcome = TaskState(result.state)
+        if not outcome.is_final:
+            raise ValueError(f"an attempt does not end as {outcome}")
         if row.is_cancelling and outcome is not TaskState.SUCCEEDED:
             outcome = TaskState.CANCELLED
         is_failure = outcome in model.RETRIED

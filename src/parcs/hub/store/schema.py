@@ -201,7 +201,9 @@ executors: Final = sa.Table(
     sa.Column("token", Number),
     sa.Column("lease_until", sa.Double, nullable=False),
     sa.Column("last_seen", sa.Double, nullable=False),
+    sa.Column("returns_as", sa.Text, nullable=False, server_default="active"),
 )
+"""``returns_as`` is the state in which one that is gone comes back: what an admin decided is not forgotten."""
 
 executor_sessions: Final = sa.Table(
     "executor_sessions",
