@@ -38,7 +38,7 @@ import sqlalchemy as sa
 from parcs.contract import executor as wire
 from parcs.contract import tasks as contract
 from parcs.executor.machine import Assigned, Machine
-from parcs.hub.services import checks, dispatch
+from parcs.hub.services import checks, dispatch, liveness
 from parcs.hub.services.changes import Changes, News
 from parcs.hub.settings import HubSettings
 from parcs.hub.store import migrate, schema, specs, tasks
@@ -225,6 +225,7 @@ class SimulatedHub:
         self.changes = Changes()
         database: Any = HubsDatabase(store)
         self.dispatch = dispatch.Dispatch(database, self.changes, settings, clock)
+        self.liveness = liveness.Liveness(database, self.dispatch, self.changes, settings, clock)
         self.loops: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -232,10 +233,10 @@ class SimulatedHub:
 
         async def reap() -> None:
             while True:
-                await self.dispatch.reap()
+                await self.liveness.reap()
                 await asyncio.sleep(1.0)
 
-        for loop in (self.dispatch.serve(), self.dispatch.keep_beats(), reap()):
+        for loop in (self.dispatch.serve(), self.liveness.keep_beats(), reap()):
             self.loops.append(asyncio.create_task(loop))
 
     async def take(self, session: dispatch.Session, message: wire.ToHub) -> None:
@@ -519,8 +520,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     loop = VirtualLoop()
-    # What the dispatcher takes for steady time is virtual too.
-    dispatch.time = types.SimpleNamespace(monotonic=loop.time)  # type: ignore[assignment]
+    # What these two take for steady time is virtual too.
+    dispatch.time = liveness.time = types.SimpleNamespace(monotonic=loop.time)  # type: ignore[assignment]
     asyncio.set_event_loop(loop)
     gc.set_threshold(100_000, 20, 100)  # nearly all that there is stays: to look through it is in vain
     with tempfile.TemporaryDirectory() as folder:

@@ -18,6 +18,7 @@ from parcs.contract.tasks import TaskRequest
 from parcs.hub.services.access import Bearer
 from parcs.hub.services.changes import Changes
 from parcs.hub.services.dispatch import Dispatch, Session
+from parcs.hub.services.liveness import Liveness
 from parcs.hub.services.work import Work
 from parcs.hub.settings import HubSettings
 from parcs.hub.store import executors, leases, migrate, schema
@@ -34,6 +35,7 @@ class Place:
         self.store = store
         changes, settings = Changes(), HubSettings(database="sqlite://")
         self.dispatch = Dispatch(store, changes, settings, lambda: 100.0)
+        self.liveness = Liveness(store, self.dispatch, changes, settings, lambda: 100.0)
         self.work = Work(store, self.dispatch, changes, settings, lambda: 100.0)
         self.closed: list[Session] = []
         self.sent: list[wire.FromHub] = []
@@ -140,7 +142,7 @@ def test_who_went_silent_is_given_nothing(places: tuple[Place, Place]) -> None:
 
     async def run() -> None:
         await one.come()
-        late = other.dispatch
+        late = other.liveness
         late._clock, late._steady_since, late._looked = (lambda: 1e6), -1e6, float("inf")
         await late.reap()
         number = await one.submit()
@@ -226,13 +228,13 @@ def test_a_late_greeting_at_another_hub_is_no_end(
 
     async def run() -> None:
         session = await one.come()
-        await one.dispatch.look_at_states()
+        await one.liveness.look_at_states()
         assert one.closed == []
         await other.dispatch.open(HELLO, 1, other.sent.append)
-        await one.dispatch.look_at_states()
+        await one.liveness.look_at_states()
         assert one.closed == [session]
         again = await one.come()
-        await one.dispatch.look_at_states()
+        await one.liveness.look_at_states()
         assert again not in one.closed
         number = await one.submit()
         assert one.given() == [number]

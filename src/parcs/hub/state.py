@@ -17,6 +17,7 @@ from parcs.hub.services.cluster import Clusters
 from parcs.hub.services.dispatch import Dispatch
 from parcs.hub.services.hubs import Hubs
 from parcs.hub.services.jobs import Jobs
+from parcs.hub.services.liveness import Liveness
 from parcs.hub.services.pulse import Pulse
 from parcs.hub.services.rates import Rates
 from parcs.hub.services.upkeep import Upkeep
@@ -47,11 +48,12 @@ class Hub:
         self.changes = Changes()
         self.access = Access(self.database, clock)
         self.dispatch = Dispatch(self.database, self.changes, settings, clock)
+        self.liveness = Liveness(self.database, self.dispatch, self.changes, settings, clock)
         self.work = Work(self.database, self.dispatch, self.changes, settings, clock)
         self.rates = Rates(settings.requests_per_s)
         self.logins = Rates(_LOGINS_PER_S, _LOGINS_AT_ONCE)
-        self.upkeep = Upkeep(self.database, self.dispatch, self.access, settings, clock)
-        self.hubs = Hubs(self.database, self.changes, settings, clock, self._on_heard, self.dispatch.doubt)
+        self.upkeep = Upkeep(self.database, self.liveness, self.access, settings, clock)
+        self.hubs = Hubs(self.database, self.changes, settings, clock, self._on_heard, self.liveness.doubt)
         self.cluster = Clusters(settings.docker, settings.registry, clock)
         self.jobs = Jobs(self.cluster)
         self.pulse = Pulse(self.database, self.changes, clock)
@@ -63,7 +65,7 @@ class Hub:
     async def running(self) -> AsyncIterator[None]:
         """Within it, the hub's loops run."""
         loops = (
-            self.dispatch.serve(), self.dispatch.keep_beats(), self.upkeep.serve(), self.hubs.serve(),
+            self.dispatch.serve(), self.liveness.keep_beats(), self.upkeep.serve(), self.hubs.serve(),
             self.database.serve(), self.pulse.serve(),
         )  # fmt: skip
         running = [asyncio.create_task(loop) for loop in loops]
@@ -83,7 +85,7 @@ class Hub:
             await asyncio.to_thread(self.database.close)
 
     def _on_heard(self, news: Sequence[News]) -> None:
-        hearing = asyncio.create_task(self.dispatch.on_heard(news))
+        hearing = asyncio.create_task(self.liveness.on_heard(news))
         self._hearing.add(hearing)
         hearing.add_done_callback(self._hearing.discard)
 

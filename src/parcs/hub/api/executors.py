@@ -55,7 +55,7 @@ async def change(
         raise errors.NotFoundError("there is no such executor")
     if not await hub.database.write(lambda c: executors.set_state(c, name, _STATES[verb])):
         raise errors.NotFoundError(f"there is no executor {name!r}")
-    await hub.dispatch.look_at_states()
+    await hub.liveness.look_at_states()
     await hub.audit(asker.user, verb, f"executor {name}", address_of(request))
     return answer(contract.Changed(1))
 

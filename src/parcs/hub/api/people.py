@@ -185,7 +185,7 @@ async def revoke(
     """Revoke a token: within two seconds it is good for nothing."""
     access.demand(asker, Action.LOOK)
     await hub.access.revoke(asker, number)
-    await hub.dispatch.look_at_states()  # executors that came with it go
+    await hub.liveness.look_at_states()  # executors that came with it go
     await hub.audit(asker.user, "revoke token", str(number), address_of(request))
     return answer(contract.Changed(1))
 

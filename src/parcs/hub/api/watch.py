@@ -107,7 +107,7 @@ async def metrics(hub: TheHub, _: Looker) -> Response:
     counts = await hub.work.counts(contract.Query())
     totals = await hub.database.read(executors.totals)
     registry = prometheus_client.CollectorRegistry()
-    registry.register(_Figures(counts, totals, hub.dispatch.sessions()))
+    registry.register(_Figures(counts, totals, len(hub.dispatch.sessions())))
     prometheus_client.ProcessCollector(registry=registry)
     return Response(
         prometheus_client.generate_latest(registry), media_type=prometheus_client.CONTENT_TYPE_LATEST

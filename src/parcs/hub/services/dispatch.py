@@ -23,7 +23,7 @@ from parcs.contract import executor as wire
 from parcs.hub.services import checks
 from parcs.hub.services.changes import Changes, News
 from parcs.hub.settings import HubSettings
-from parcs.hub.store import executors, leases, people, specs
+from parcs.hub.store import executors, leases, specs
 from parcs.hub.store.database import Database
 from parcs.hub.store.executors import Beat
 from parcs.hub.store.statements import Change
@@ -33,16 +33,13 @@ from parcs.version import VERSION
 
 logger = logging.getLogger("parcs.hub")
 
-_NET_S: Final = 1.0
+NET_S: Final = 1.0
 """How often to look, whatever the news: another hub's work, and news that were missed."""
-_BEAT_S: Final = 0.5
 _GATHER_S: Final = 0.01
 _GATHER_EACH_S: Final = 2e-6
 """Results wait so long for others, for each connected executor: 20 hardly notice it, and of 3,000 a commit is for
 several, at a fraction of the statements a task."""
 _SHORTEST_S: Final = 0.0002
-_LATE_S: Final = 3.0
-"""A look for silent executors, due each second, that comes so late: something stood still."""
 _MOST: Final = 1000
 """Tasks that an executor is given at once."""
 _TOLD: Final = 4000
@@ -120,12 +117,12 @@ class Dispatch:
         self._specs: dict[int, wire.Spec] = {}
         self._learnt_at = 0.0
         self._is_wanted = asyncio.Event()
-        self._beats: dict[str, Beat] = {}
-        self._steady_since = self._looked = time.monotonic()
+        self.beats: dict[str, Beat] = {}
+        """Signs of life that are to be written."""
 
-    def sessions(self) -> int:
-        """How many executors are connected here."""
-        return len(self._sessions)
+    def sessions(self) -> list[Session]:
+        """The executors that are connected here."""
+        return list(self._sessions.values())
 
     def fits_here(self, demand: Demand) -> bool:
         """Whether an executor of this hub could run such a task."""
@@ -210,11 +207,11 @@ class Dispatch:
         elif isinstance(message, wire.Ready):
             before = session.more
             session.wants(message)
-            self._note(session)
+            self.note(session)
             if session.more > before:  # else whatever became ready has been offered to it already
                 self.wake()
         elif isinstance(message, wire.Beat):
-            self._beats[session.id] = Beat(
+            self.beats[session.id] = Beat(
                 session.id, min(max(message.busy, 0), session.slots),
                 message.cpu_percent if 0 <= message.cpu_percent < 1e6 else 0.0,
                 min(max(message.memory_used, 0), 1 << 60),
@@ -278,7 +275,7 @@ class Dispatch:
                 self.publish(changed)
             session.send(wire.Ack([(r.task, r.attempt) for r in message.results]))
             session.wants(message)
-            self._note(session)
+            self.note(session)
         self.wake()
 
     async def _keep_result(self, session: Session, result: wire.Result) -> list[Change]:
@@ -319,7 +316,7 @@ class Dispatch:
         while True:
             is_net = False
             try:
-                await asyncio.wait_for(self._is_wanted.wait(), _NET_S)
+                await asyncio.wait_for(self._is_wanted.wait(), NET_S)
             except TimeoutError:
                 is_net = True
             self._is_wanted.clear()
@@ -327,14 +324,14 @@ class Dispatch:
                 await self._give_out(is_net=is_net)
             except errors.DatabaseUnavailableError as error:
                 logger.warning("%s", error)
-                await asyncio.sleep(_NET_S)
+                await asyncio.sleep(NET_S)
 
     async def _give_out(self, *, is_net: bool) -> None:
         """Give ready tasks to executors with free slots. Without news (``is_net``) it looks before it writes."""
         if not self._free:
             return
         # Another hub's tasks may demand something new, however busy this one is.
-        if is_net or time.monotonic() - self._learnt_at > _NET_S:
+        if is_net or time.monotonic() - self._learnt_at > NET_S:
             await self._learn_demands()
         if is_net and not await self._database.glance(
             lambda c: specs.waiting_demands(c, list(self._demands))
@@ -358,10 +355,10 @@ class Dispatch:
         reserved = [Reserved(s, min(most, s.free()), self._demands_of(s)) for s in sessions if s.free() > 0]
         for session, count, _ in reserved:
             session.reserved += count
-            self._note(session)
+            self.note(session)
         return reserved
 
-    def _note(self, session: Session) -> None:
+    def note(self, session: Session) -> None:
         """How much it would take has changed."""
         if self._sessions.get(session.id) is not session:
             return
@@ -422,7 +419,7 @@ class Dispatch:
                 session.sent += len(leased)
             for session, count, _ in reserved:
                 session.reserved -= count
-                self._note(session)
+                self.note(session)
         untold = [session for session, _ in given]
         try:
             for session, leased in given:
@@ -474,87 +471,3 @@ class Dispatch:
             for executor, keys in found.items():
                 if (session := self._sessions.get(executor)) is not None:
                     session.send(wire.Cancel(keys))
-
-    async def keep_beats(self) -> None:
-        """Write signs of life together, for ever; and see what other hubs decided about our executors."""
-        last_look = 0.0
-        while True:
-            await asyncio.sleep(_BEAT_S)
-            beats, self._beats = self._beats, {}
-            try:
-                if beats:
-                    await self._keep(list(beats.values()))
-                if time.monotonic() - last_look > _NET_S:
-                    last_look = time.monotonic()
-                    await self.push_cancels()
-                    await self.look_at_states()
-            except errors.DatabaseUnavailableError as error:
-                logger.warning("%s", error)
-                self._beats = {**beats, **self._beats}
-
-    async def _keep(self, beats: Sequence[Beat]) -> None:
-        now = self._clock()
-        until = now + self._settings.lease_s
-        await self._database.write(lambda c: executors.beat(c, beats, now, until))
-
-    async def look_at_states(self) -> None:
-        """What has been decided about this hub's executors: drained, disabled, gone, shut out."""
-        known = list(self._sessions.values())  # whoever comes meanwhile is in no answer yet
-        if not known:
-            return
-        now = self._clock()
-        numbers = {s.token for s in known}
-
-        def work(connection: sa.Connection) -> tuple[dict[str, tuple[str, int]], set[int]]:
-            return executors.states(connection), {
-                n for n in numbers if not people.is_valid_token(connection, n, now)
-            }
-
-        states, revoked = await self._database.glance(work)
-        for session in known:
-            state, number = states.get(session.id, ("gone", 0))
-            if state == "gone" or session.token in revoked or number > session.number:
-                session.close()  # it has to show itself anew; perhaps an older greeting of its was answered late
-            elif session.state not in (state, "gone"):
-                session.state = state
-                self._note(session)
-                self.wake()
-
-    def doubt(self) -> None:
-        """Leases say nothing for a while: who is alive may have been unable to renew them."""
-        self._steady_since = time.monotonic()
-
-    async def reap(self) -> None:
-        """Executors that went silent: their tasks are for others.
-
-        An executor is silent too while the database is away, or this hub stands still. So nobody is taken for
-        dead who could not have renewed its lease: the looks of the last lease must all have been on time.
-        """
-        now = self._clock()
-        if time.monotonic() - self._looked > _LATE_S:
-            self.doubt()
-        is_steady = time.monotonic() - self._steady_since > self._settings.lease_s
-
-        def work(connection: sa.Connection) -> tuple[list[str], list[Change]]:
-            gone = executors.expired(connection, now, self._settings.lease_s) if is_steady else []
-            changed: list[Change] = []
-            for executor in gone:
-                changed += leases.lose(connection, executor, None, now)
-            return gone, changed
-
-        gone, changed = await self._database.write(work)
-        self._looked = time.monotonic()
-        for executor in gone:
-            logger.warning("executor %s went silent; its tasks are queued again", executor)
-        self.publish(changed)
-        self._changes.publish([News("executor", executor, "gone") for executor in gone])
-
-    async def on_heard(self, news: Sequence[News]) -> None:
-        """What has happened at another hub, and matters to the executors of this one."""
-        if any(each.state == "queued" for each in news):
-            self.wake()
-        with contextlib.suppress(errors.DatabaseUnavailableError):  # each second it looks anyway
-            if any(each.state == "cancelling" for each in news):
-                await self.push_cancels()
-            if any(each.kind == "executor" and each.id in self._sessions for each in news):
-                await self.look_at_states()

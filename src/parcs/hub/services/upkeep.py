@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from parcs import errors
 from parcs.hub.services.access import Access
-from parcs.hub.services.dispatch import Dispatch
+from parcs.hub.services.liveness import Liveness
 from parcs.hub.settings import HubSettings
 from parcs.hub.store import executors, hubs, people, tasks
 from parcs.hub.store.database import Database
@@ -34,18 +34,18 @@ class Upkeep:
     def __init__(
         self,
         database: Database,
-        dispatch: Dispatch,
+        liveness: Liveness,
         access: Access,
         settings: HubSettings,
         clock: Callable[[], float],
     ) -> None:
-        self._database, self._dispatch, self._access = database, dispatch, access
+        self._database, self._liveness, self._access = database, liveness, access
         self._settings, self._clock = settings, clock
 
     async def serve(self) -> None:
         """Do them all, for ever."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._each(_REAP_S, self._dispatch.reap))
+            group.create_task(self._each(_REAP_S, self._liveness.reap))
             group.create_task(self._each(_TOKENS_S, self._access.keep_use))
             group.create_task(self._each(_FORGET_S, self.forget))
 

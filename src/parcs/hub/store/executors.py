@@ -145,9 +145,10 @@ def expired(connection: sa.Connection, now: float, lease_s: float) -> list[str]:
 
 
 def forget(connection: sa.Connection, before: float) -> None:
-    """Delete executors that have been gone for long, and that no task names."""
+    """Delete executors that have been gone for long, and that no task names; not those that are disabled."""
     named = sa.exists().where(schema.tasks.c.executor == _e.c.id)
-    connection.execute(sa.delete(_e).where(_e.c.state == "gone", _e.c.last_seen < before, ~named))
+    is_over = _e.c.state == "gone", _e.c.returns_as != "disabled", _e.c.last_seen < before
+    connection.execute(sa.delete(_e).where(*is_over, ~named))
     connection.execute(sa.delete(_s).where(_s.c.executor.not_in(sa.select(_e.c.id))))
 
 
