@@ -47,16 +47,20 @@ def channel(engine, _):
     point = engine.run("bench", resources={"constraints": ["node.role==worker", elsewhere]})
     point.send(["bare"])
     where = tuple(point.recv())
-    trips, floors, rates, floor_rates = [], [], [], []
+    figures = {"trip": [], "bare_trip": [], "rate": [], "bare_rate": [], "relay_trip": [], "relay_rate": []}
     body = bytes(SIZE)
+    is_relayed = "BARE_RELAY_PORT" in os.environ
     for _ in range(25):  # a wake-up on the same processor costs half of one on another: many short turns
-        floors.append(bare_trip(where))
-        trips.append(trip(point))
+        figures["bare_trip"].append(bare_trip(dialled(where)))
+        figures["trip"].append(trip(point))
+        if is_relayed:
+            figures["relay_trip"].append(bare_trip(dialled_through_relay(where)))
     for _ in range(5):
-        floor_rates.append(bare_rate(where, body))
-        rates.append(rate(point, body))
-    figures = {"trip": trips, "bare_trip": floors, "rate": rates, "bare_rate": floor_rates}
-    return {name: statistics.median(values) for name, values in figures.items()}
+        figures["bare_rate"].append(bare_rate(dialled(where), body))
+        figures["rate"].append(rate(point, body))
+        if is_relayed:
+            figures["relay_rate"].append(bare_rate(dialled_through_relay(where), body))
+    return {name: statistics.median(values) for name, values in figures.items() if values}
 
 
 def relay(engine, _):
@@ -90,9 +94,23 @@ def rate(point, body):
     return SIZE * COUNT / (time.perf_counter() - begin)
 
 
-def bare_trip(where):
-    with socket.create_connection(where) as sock:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+def dialled(where):
+    sock = socket.create_connection(where)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+def dialled_through_relay(where):
+    from parcs.model import address
+
+    engine = address.parse(os.environ["PARCS_ENGINE"])
+    sock = dialled((engine.host, int(os.environ["BARE_RELAY_PORT"])))
+    sock.sendall("{} {}\n".format(*where).encode())
+    return sock
+
+
+def bare_trip(sock):
+    with sock:
         sock.sendall(LENGTH.pack(0) + LENGTH.pack(ROUNDS))
         begin = time.perf_counter()
         for _ in range(ROUNDS):
@@ -103,8 +121,8 @@ def bare_trip(where):
         return (time.perf_counter() - begin) / ROUNDS
 
 
-def bare_rate(where, body):
-    with socket.create_connection(where) as sock:
+def bare_rate(sock, body):
+    with sock:
         sock.sendall(LENGTH.pack(SIZE) + LENGTH.pack(COUNT))
         begin = time.perf_counter()
         for _ in range(COUNT):
