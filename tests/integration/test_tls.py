@@ -69,6 +69,8 @@ def test_an_end_without_a_goodbye_is_an_end(
     assert [read(server), read(server)] == [0, 0]
     server.sendall(b"still")  # the other way is open
     assert read(other) == 5
+    other.close()
+    server.close()
 
 
 def test_an_end_with_a_goodbye_is_an_end(
@@ -83,6 +85,7 @@ def test_an_end_with_a_goodbye_is_an_end(
         with pytest.raises(ssl.SSLWantReadError):
             other.unwrap()
         assert [read(server), read(server)] == [0, 0]
+        server.close()
 
 
 @pytest.mark.parametrize("said", [b"", b"hello, this is no TLS at all", b"\x16\x03\x01\x02\x00\x01"])
@@ -116,3 +119,4 @@ def test_waiting_costs_no_processor_time(
         read(server)
     assert time.thread_time() - begin < 0.1
     other.close()
+    server.close()

@@ -30,8 +30,7 @@ class TlsSocket:
     """A TLS connection with the part of a socket's face that channels use.
 
     One thread may send while another receives: OpenSSL's object must not be used by both at once, so each takes it
-    only to turn bytes into records or back. Records travel many at a time: one by one, as an `ssl.SSLSocket` sends
-    and reads them, the system calls cost more than the ciphers.
+    for a record at a time; neither waits while it has it.
     """
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext, *, is_server: bool) -> None:
@@ -41,27 +40,27 @@ class TlsSocket:
             ssl.SSLError: the other side does not speak TLS as we do.
             OSError: the connection broke, or the time is over.
         """
-        self._sock = sock
         self._timeout = sock.gettimeout()
-        sock.setblocking(False)
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=is_server)
+        # One way may end before the other, with or without TLS's goodbye: a channel has a goodbye of its own.
+        context.options |= ssl.OP_IGNORE_UNEXPECTED_EOF
+        self._sock = context.wrap_socket(sock, server_side=is_server, do_handshake_on_connect=False)
         self._lock = threading.Lock()
-        self._read = memoryview(bytearray(_TOGETHER))
-        self._is_ended = False
-        self._unsent = memoryview(b"")
-        self._taken = 0
-        self._greet()
+        try:
+            self._sock.do_handshake()
+            self._sock.setblocking(False)
+        except BaseException:
+            self._sock.close()
+            raise
 
     @property
     def purpose(self) -> str | None:
         """What both sides agreed the connection is for: `ENGINE` or `LINE`."""
-        return self._tls.selected_alpn_protocol()
+        return self._sock.selected_alpn_protocol()
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the other side's certificate, in hexadecimal."""
-        return hashlib.sha256(self._tls.getpeercert(binary_form=True) or b"").hexdigest()
+        return hashlib.sha256(self._sock.getpeercert(binary_form=True) or b"").hexdigest()
 
     def fileno(self) -> int:
         return self._sock.fileno()
@@ -84,19 +83,15 @@ class TlsSocket:
     def recv_into(self, view: memoryview, count: int = 0, flags: int = 0) -> int:
         """As a socket's; waits at most a tick (BlockingIOError), or not at all with MSG_DONTWAIT.
 
-        With room for less than 64 KiB it may leave something in memory, which does not make the descriptor
-        readable: who waits for that reads without waiting first.
+        With room for less than a record (16 KiB) it may leave something in memory, which does not make the
+        descriptor readable: who waits for that reads without waiting first.
         """
-        is_waiting = not flags & _NOW
         wanted = view[:count] if count else view
         while True:
-            found = self._decrypt(wanted)
-            if found or self._is_ended:
-                return found
             try:
-                self._take_in(len(wanted))
+                return self._read(wanted)
             except BlockingIOError:
-                if not is_waiting or not self._wait(select.POLLIN):
+                if flags & _NOW or not self._wait(select.POLLIN):
                     raise
 
     def recv(self, count: int, flags: int = 0) -> bytes:
@@ -106,15 +101,13 @@ class TlsSocket:
 
     def send(self, data: Any) -> int:
         """As a socket's; waits at most a tick. After a BlockingIOError the same data has to come again."""
-        if not self._unsent:
-            self._encrypt(memoryview(data).cast("B")[:_TOGETHER])
-        while self._unsent:
+        view = memoryview(data).cast("B")[:_TOGETHER]
+        while True:
             try:
-                self._unsent = self._unsent[self._sock.send(self._unsent) :]
+                return self._write(view)
             except BlockingIOError:
                 if not self._wait(select.POLLOUT):
                     raise
-        return self._taken
 
     def sendmsg(self, parts: Sequence[Any]) -> int:
         """As a socket's: a small first part goes in one record with what follows it."""
@@ -136,77 +129,49 @@ class TlsSocket:
 
     def shutdown(self, how: int) -> None:
         """As a socket's. TLS itself is left as it is: what was said before still has to be read."""
-        self._sock.shutdown(how)
+        socket.socket.shutdown(self._sock, how)  # its own forgets how to read what is there
 
     def close(self) -> None:
         self._sock.close()
 
-    def _greet(self) -> None:
-        while True:
-            try:
-                self._tls.do_handshake()
-                is_done = True
-            except ssl.SSLWantReadError:
-                is_done = False
-            except ssl.SSLError:
-                self._flush()  # the reason, in TLS's own words
-                raise
-            self._flush()
-            if is_done:
-                return
-            while True:
-                try:
-                    self._take_in(_RECORD)
-                    break
-                except BlockingIOError:
-                    self._wait(select.POLLIN)
-            if self._is_ended:
-                raise ConnectionResetError("the other side went away in mid-greeting")
-
-    def _flush(self) -> None:
-        """Send what TLS itself has to say; a few kilobytes into an empty buffer."""
-        if self._outgoing.pending:
-            self._sock.send(self._outgoing.read())
-
-    def _encrypt(self, view: memoryview) -> None:
-        taken = 0
-        try:
-            with self._lock:
-                while taken < len(view):
-                    taken += self._tls.write(view[taken:])  # a record at a time
-                self._unsent, self._taken = memoryview(self._outgoing.read()), taken
-        except ssl.SSLError as error:
-            raise ConnectionResetError(f"TLS: {error.reason or error}") from error
-
-    def _decrypt(self, view: memoryview) -> int:
-        """Bytes from the records that are there."""
-        filled = 0
-        try:
-            with self._lock:
-                while filled < len(view):
-                    count: Any = self._tls.read(len(view) - filled, view[filled:])
-                    if not count:
-                        self._is_ended = True  # by TLS's own goodbye; a channel has its own
-                        break
-                    filled += count
-        except ssl.SSLWantReadError:
-            return filled
-        except ssl.SSLError as error:
-            raise ConnectionResetError(f"TLS: {error.reason or error}") from error
-        return filled
-
-    def _take_in(self, room: int) -> None:
-        """Read records from the system: one, or what ``room`` bytes hold beside the one OpenSSL may have part of.
+    def _read(self, view: memoryview) -> int:
+        """Bytes of the records that are there; 0 at the end.
 
         Raises:
             BlockingIOError: there is nothing yet.
         """
-        most = min(max(room - self._incoming.pending, 3 * _RECORD) - 2 * _RECORD, len(self._read))
-        count = self._sock.recv_into(self._read[:most])
-        if count:
-            self._incoming.write(self._read[:count])
-        else:
-            self._is_ended = True  # OpenSSL is not told: it would shut the other way too
+        filled = 0
+        try:
+            while filled < len(view):
+                with self._lock:
+                    count: Any = self._sock.read(len(view) - filled, view[filled:])
+                filled += count
+                if count < _RECORD:
+                    break  # the last one, most likely; what comes after it makes the descriptor readable
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
+            if not filled:
+                raise BlockingIOError from error
+        except ssl.SSLError as error:
+            raise ConnectionResetError(f"TLS: {error.reason or error}") from error
+        return filled
+
+    def _write(self, view: memoryview) -> int:
+        """Send as much as the system takes.
+
+        Raises:
+            BlockingIOError: it takes nothing yet.
+        """
+        sent = 0
+        try:
+            while sent < len(view):
+                with self._lock:
+                    sent += self._sock.write(view[sent : sent + _RECORD])
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
+            if not sent:
+                raise BlockingIOError from error
+        except ssl.SSLError as error:
+            raise ConnectionResetError(f"TLS: {error.reason or error}") from error
+        return sent
 
     def _wait(self, event: int) -> bool:
         poller = select.poll()
