@@ -527,7 +527,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         world = World(loop, Model(mean_task_s=options.mean), options, folder)
         begun = time.monotonic()
-        signal.signal(signal.SIGINT, lambda *_: world.end())  # then it is told of what was done until now
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: world.end())  # then it is told of what was done until now
         loop.run_until_complete(world.run())
         report(world, time.monotonic() - begun)
 

@@ -88,7 +88,8 @@ def test_what_does_not_compile_says_so(hub: Hub) -> None:
 @pytest.mark.parametrize(
     ("words", "more", "state", "why"),
     [
-        (["sh", "-c", "echo oops >&2; exit 3"], {}, "failed", "exit status 3; the last that it wrote: oops"),
+        (["sh", "-c", "echo oops >&2; exit 3"], {}, "failed", "exit status 3: oops"),
+        (["sh", "-c", "echo one; exit 4"], {}, "failed", "exit status 4; the last that it wrote: one"),
         (["sh", "-c", "kill -SEGV $$"], {}, "failed", "signal 11 (SIGSEGV)"),
         (["sleep", "60"], {"timeout_s": 0.3}, "timed_out", "took longer than 0.3 s"),
         (

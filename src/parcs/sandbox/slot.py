@@ -14,7 +14,7 @@ import signal
 import socket
 import struct
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +24,7 @@ from parcs import archive, errors
 from parcs.contract import executor as contract
 from parcs.model.demand import describe_bytes
 from parcs.model.task import TaskState
-from parcs.sandbox import bubblewrap, cgroup, containers, step, tree
+from parcs.sandbox import bubblewrap, cgroup, containers, reasons, step, tree
 
 LENGTH: Final = struct.Struct("<I")
 _KEPT: Final = ("PATH", "LANG", "LC_ALL", "TZ")
@@ -208,7 +208,9 @@ class Work:
                 state = {"timeout": TaskState.TIMED_OUT, "cancelled": TaskState.CANCELLED}.get(
                     end.cause, TaskState.COMPILE_FAILED
                 )
-                return self._ended(state, f"compiling: {explain(end, spec, spec.compile.timeout_s)}")
+                return self._ended(
+                    state, f"compiling: {self._explain(end, spec.compile, reasons.first_error)}"
+                )
             self._slot.say(contract.Progress(*self._key))
             if self._slot.is_cancelled(self._run):
                 return self._ended(TaskState.CANCELLED, "cancelled after it was compiled")
@@ -216,8 +218,15 @@ class Work:
         state = {"timeout": TaskState.TIMED_OUT, "cancelled": TaskState.CANCELLED}.get(
             end.cause, TaskState.SUCCEEDED if end.is_well else TaskState.FAILED
         )
-        why = explain(end, spec, spec.command.timeout_s)
-        return self._ended(state, why)
+        return self._ended(state, self._explain(end, spec.command))
+
+    def _explain(
+        self, end: step.End, asked: contract.Step, telling: Callable[[list[str]], str] = reasons.last_line
+    ) -> str:
+        """Why it ended as it did; if by itself, with the line of its errors that tells most."""
+        why = reasons.explain(end, self._spec, asked.timeout_s)
+        lines = reasons.printable_lines(self._streams[-1].data)
+        return why if end.cause or end.is_well or not lines else f"{why}: {telling(lines)}"
 
     def _step(self, asked: contract.Step, prefix: str, stdin: str) -> step.End:
         streams = tuple(step.Stream(f"{prefix}{name}", self._spec.output) for name in ("stdout", "stderr"))
@@ -350,24 +359,6 @@ def fill(text: str, values: Mapping[str, str]) -> str:
     for name, value in values.items():
         text = text.replace(f"{{{name}}}", value)
     return text
-
-
-def explain(end: step.End, spec: contract.Spec, timeout_s: float) -> str:
-    """One sentence: why a step ended as it did. Empty if it ended well."""
-    if end.cause:
-        return {
-            "timeout": f"it took longer than {timeout_s:g} s and was ended",
-            "cancelled": "cancelled while it ran",
-            "output": f"it wrote more than {describe_bytes(spec.output)} of output and was ended",
-            "cpu": f"it took more than {spec.cpu_s:g} s of CPU time and was ended",
-            "memory": f"out of memory: it needed more than {describe_bytes(spec.memory)}",
-            "processes": f"it started more than {spec.processes} processes and was ended",
-        }[end.cause]
-    if end.signal is not None:
-        with contextlib.suppress(ValueError):
-            return f"ended by signal {end.signal} ({signal.Signals(end.signal).name})"
-        return f"ended by signal {end.signal}"
-    return f"exit status {end.exit_code}" if end.exit_code else ""
 
 
 def _lines(text: str) -> list[str]:

@@ -248,7 +248,8 @@ class Work:
         if task.state != TaskState.SUCCEEDED and detail.attempts:
             last = detail.attempts[-1].output
             text = last.get("stderr") or last.get("compile_stderr") or last.get("stdout") or ""
-            if tail := text.rstrip()[-_TAIL:]:
+            tail = text.rstrip()[-_TAIL:]
+            if not why.endswith(tail):
                 why += f"; the last that it wrote: {tail}"
         return why
 
