@@ -152,7 +152,8 @@ class TlsSocket:
             if not filled:
                 raise BlockingIOError from error
         except ssl.SSLError as error:
-            raise ConnectionResetError(f"TLS: {error.reason or error}") from error
+            if not filled:  # else the next read says so
+                raise ConnectionResetError(f"TLS: {error.reason or error}") from error
         return filled
 
     def _write(self, view: memoryview) -> int:

@@ -105,17 +105,13 @@ def beat(connection: sa.Connection, beats: Sequence[Beat], now: float, lease_unt
 
 def set_state(connection: sa.Connection, id_: str, state: str) -> bool:
     """Drain, disable or enable an executor; False if there is no such one. One that is gone comes back so."""
-    change = sa.update(_e).where(_e.c.id == id_)
-    done = connection.execute(change.where(_e.c.state.in_(LIVE)).values(state=state))
-    return bool(done.rowcount or connection.execute(change.values(returns_as=state)).rowcount)
+    values = {"state": sa.case((_e.c.state == "gone", "gone"), else_=state), "returns_as": state}
+    return bool(connection.execute(sa.update(_e).where(_e.c.id == id_).values(values)).rowcount)
 
 
 def leave(connection: sa.Connection, id_: str) -> None:
     """An executor has gone for good. If it is started again, then to work, unless an admin disabled it."""
-    is_disabled = sa.or_(
-        _e.c.state == "disabled", sa.and_(_e.c.state == "gone", _e.c.returns_as == "disabled")
-    )
-    returns_as = sa.case((is_disabled, "disabled"), else_="active")
+    returns_as = sa.case((_e.c.returns_as == "disabled", "disabled"), else_="active")
     values = {"state": "gone", "returns_as": returns_as, "lease_until": 0.0, "busy": 0}
     connection.execute(sa.update(_e).where(_e.c.id == id_).values(values))
     _begin_sessions(connection, [id_])
@@ -138,8 +134,7 @@ def expired(connection: sa.Connection, now: float, lease_s: float) -> list[str]:
         held = set(connection.scalars(known)) - free
         found = [id_ for id_ in found if id_ not in held]
     if found:
-        values = {"state": "gone", "returns_as": _e.c.state, "busy": 0}
-        connection.execute(sa.update(_e).where(_e.c.id.in_(found)).values(values))
+        connection.execute(sa.update(_e).where(_e.c.id.in_(found)).values(state="gone", busy=0))
         _begin_sessions(connection, found)
     return found
 

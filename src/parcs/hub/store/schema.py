@@ -203,7 +203,7 @@ executors: Final = sa.Table(
     sa.Column("last_seen", sa.Double, nullable=False),
     sa.Column("returns_as", sa.Text, nullable=False, server_default="active"),
 )
-"""``returns_as`` is the state in which one that is gone comes back: what an admin decided is not forgotten."""
+"""``returns_as`` is what an admin decided, and the state in which one that is gone comes back."""
 
 executor_sessions: Final = sa.Table(
     "executor_sessions",

@@ -11,3 +11,4 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("executors", sa.Column("returns_as", sa.Text(), server_default="active", nullable=False))
+    op.execute("UPDATE executors SET returns_as = state WHERE state IN ('draining', 'disabled')")
