@@ -209,6 +209,8 @@ def test_an_array_has_a_task_for_each_line(shared: HubProcess, hub: Hub, tmp_pat
     first = int(said.partition("..")[0])
     shared.parcs("wait", "--array", str(first))
     found = sorted(hub.tasks(array=first), key=lambda task: task.id)
+    shown = shared.parcs("tasks", "--array", str(first))
+    assert all(f"n={task.parameters['n']}" in shown for task in found)
     assert [task.parameters["who"] for task in found] == ["ann", "ben", "zoë"]
     assert [hub.output(task.id) for task in found] == [
         f"ann 1 {first}\n", f"ben 2 {first + 1}\n", f"zoë 3 {first + 2}\n"

@@ -92,6 +92,7 @@ def test_an_upload_and_an_array(member: Visitor) -> None:
     page.get_by_role("button", name="Run it").click()
     page.wait_for_url(re.compile(r"/tasks[?]array=\d+$"))
     expect(page.get_by_role("status").filter(has_text="4 tasks: 4 succeeded")).to_be_visible(timeout=SEEN_MS)
+    expect(page.get_by_role("row").filter(has_text="N=4")).to_be_visible()
     page.locator("tbody a").first.click()
     expect(page.get_by_label("Output", exact=True)).to_have_text("good morning\n4\n")
 

@@ -168,7 +168,7 @@ def list_tasks(
         (
             task.id,
             _coloured(task.state),
-            task.name or output_of(task.command, 40),
+            f"{task.name or output_of(task.command, 40)}  {output_of(_values(task), 30)}".rstrip(),
             task.user,
             ago(task.created),
             _took(task),
@@ -363,7 +363,7 @@ def _print_detail(detail: TaskDetail, why: str) -> None:
     if request.compile is not None:
         print(f"  compile    {_shown(request.compile.command)}")
     if task.parameters:
-        print("  values     " + ", ".join(f"{k}={v}" for k, v in task.parameters.items()))
+        print(f"  values     {_values(task)}")
     if task.labels:
         print("  labels     " + ", ".join(f"{k}={v}" for k, v in task.labels.items()))
     print(f"  submitted  {ago(task.created)} by {task.user}")
@@ -391,6 +391,11 @@ def output_of(text: str, most: int) -> str:
     """A text short enough for a table."""
     line = text.splitlines()[0] if text else ""
     return line if len(line) <= most else line[: most - 3] + "..."
+
+
+def _values(task: Task) -> str:
+    """What makes it different from the others of its array."""
+    return ", ".join(f"{name}={value}" for name, value in task.parameters.items())
 
 
 def _took(task: Task) -> str:

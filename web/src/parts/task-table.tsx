@@ -1,4 +1,4 @@
-import { Table } from "@mantine/core";
+import { Table, Text } from "@mantine/core";
 import { Link } from "wouter";
 import type { Task } from "../api/types";
 import { seconds } from "./format";
@@ -24,6 +24,7 @@ export function TaskTable({ tasks, rows = 0 }: { tasks: readonly Task[]; rows?: 
               <Table.Td maw={420} style={{ overflow: "hidden", textOverflow: "ellipsis", whiteSpace: "nowrap" }}
                 title={task.why || task.command}>
                 {task.name || <span className="mono">{task.command}</span>}
+                {values(task) && <Text span size="xs" c="dimmed" ml={8}>{values(task)}</Text>}
               </Table.Td>
               <Table.Td className="nowrap"><Took task={task} /></Table.Td>
               <Table.Td visibleFrom="sm">{task.user}</Table.Td>
@@ -36,6 +37,9 @@ export function TaskTable({ tasks, rows = 0 }: { tasks: readonly Task[]; rows?: 
     </div>
   );
 }
+
+/** What makes it different from the others of its array. */
+const values = (task: Task) => Object.entries(task.parameters).map(([name, value]) => `${name}=${value}`).join(", ");
 
 export function Took({ task }: { task: Task }) {
   const now = useNow();
