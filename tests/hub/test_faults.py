@@ -216,10 +216,12 @@ def test_a_drained_executor_finishes_and_takes_nothing_new(make_hub: Make) -> No
     hub = make_hub()
     hub.executor(slots=1)
     with hub.client() as client:
-        running = client.submit("sleep 1; echo end").first
+        may_end = hub.folder / "may_end"
+        running = client.submit(f"until [ -e {may_end} ]; do sleep 0.05; done").first
         wait_until(lambda: client.task(running).task.state == "running", "it runs")
         waiting = client.submit("true").first
         hub.parcs("executors", "drain", "e1")
+        may_end.touch()
         assert client.wait(running, 20).task.state == "succeeded"
         assert "no executor is connected" in client.explain(waiting)
         hub.parcs("executors", "enable", "e1")
