@@ -120,3 +120,33 @@ def test_waiting_costs_no_processor_time(
     assert time.thread_time() - begin < 0.1
     other.close()
     server.close()
+
+
+def test_what_another_thread_has_closed_is_closed(
+    pair: tuple[socket.socket, socket.socket], context: ssl.SSLContext
+) -> None:
+    made = greeting(pair[0], context)
+    other = TlsSocket(pair[1], client_context(), is_server=False)
+    server = made.result(5)
+    server.settimeout(None)
+    found: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            while True:
+                try:
+                    read(server)
+                except BlockingIOError:
+                    continue  # a tick
+        except BaseException as error:
+            found.append(error)
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    time.sleep(0.1)
+    server.close()
+    waiting.join(5)
+    assert [type(error) for error in found] == [OSError]
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        server.sendall(b"x")
+    other.close()

@@ -6,8 +6,10 @@ connection is for goes along as ALPN (RFC 7301): a session with the engine, or a
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import hmac
+import os
 import select
 import socket
 import ssl
@@ -154,6 +156,8 @@ class TlsSocket:
         except ssl.SSLError as error:
             if not filled:  # else the next read says so
                 raise ConnectionResetError(f"TLS: {error.reason or error}") from error
+        except ValueError as error:
+            raise _closed() from error
         return filled
 
     def _write(self, view: memoryview) -> int:
@@ -172,17 +176,27 @@ class TlsSocket:
                 raise BlockingIOError from error
         except ssl.SSLError as error:
             raise ConnectionResetError(f"TLS: {error.reason or error}") from error
+        except ValueError as error:
+            raise _closed() from error
         return sent
 
     def _wait(self, event: int) -> bool:
         poller = select.poll()
-        poller.register(self._sock.fileno(), event)
+        try:
+            poller.register(self._sock.fileno(), event)
+        except ValueError as error:
+            raise _closed() from error
         timeout = sockets.TICK_S if self._timeout is None else self._timeout
         if poller.poll(timeout * 1000):
             return True
         if self._timeout:
             raise TimeoutError("timed out")
         return False
+
+
+def _closed() -> OSError:
+    """What a socket says that another thread has closed; `ssl` says it with a ValueError."""
+    return OSError(errno.EBADF, os.strerror(errno.EBADF))
 
 
 def dial(address: Address, fingerprint: str, purpose: str, timeout_s: float) -> TlsSocket:
