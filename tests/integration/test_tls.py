@@ -53,24 +53,31 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
         end.close()
 
 
+@pytest.fixture
+def ends(
+    pair: tuple[socket.socket, socket.socket], context: ssl.SSLContext
+) -> Iterator[tuple[TlsSocket, TlsSocket]]:
+    """A server's end and a client's, greeted."""
+    made = greeting(pair[0], context)
+    client = TlsSocket(pair[1], client_context(), is_server=False)
+    server = made.result(5)
+    yield server, client
+    client.close()
+    server.close()
+
+
 def read(sock: TlsSocket) -> int:
     return sock.recv_into(memoryview(bytearray(100)))
 
 
-def test_an_end_without_a_goodbye_is_an_end(
-    pair: tuple[socket.socket, socket.socket], context: ssl.SSLContext
-) -> None:
-    made = greeting(pair[0], context)
-    other = TlsSocket(pair[1], client_context(), is_server=False)
-    server = made.result(5)
+def test_an_end_without_a_goodbye_is_an_end(ends: tuple[TlsSocket, TlsSocket]) -> None:
+    server, other = ends
     other.sendall(b"abc")
     assert read(server) == 3
     other.shutdown(socket.SHUT_WR)
     assert [read(server), read(server)] == [0, 0]
     server.sendall(b"still")  # the other way is open
     assert read(other) == 5
-    other.close()
-    server.close()
 
 
 def test_an_end_with_a_goodbye_is_an_end(
@@ -107,27 +114,17 @@ def test_who_says_nothing_is_given_up(
         greeting(pair[0], context).result(5)
 
 
-def test_waiting_costs_no_processor_time(
-    pair: tuple[socket.socket, socket.socket], context: ssl.SSLContext
-) -> None:
-    made = greeting(pair[0], context)
-    other = TlsSocket(pair[1], client_context(), is_server=False)
-    server = made.result(5)
+def test_waiting_costs_no_processor_time(ends: tuple[TlsSocket, TlsSocket]) -> None:
+    server, _ = ends
     server.settimeout(0.6)
     begin = time.thread_time()
     with pytest.raises(TimeoutError):
         read(server)
     assert time.thread_time() - begin < 0.1
-    other.close()
-    server.close()
 
 
-def test_what_another_thread_has_closed_is_closed(
-    pair: tuple[socket.socket, socket.socket], context: ssl.SSLContext
-) -> None:
-    made = greeting(pair[0], context)
-    other = TlsSocket(pair[1], client_context(), is_server=False)
-    server = made.result(5)
+def test_what_another_thread_has_closed_is_closed(ends: tuple[TlsSocket, TlsSocket]) -> None:
+    server, _ = ends
     server.settimeout(None)
     found: list[BaseException] = []
 
@@ -149,4 +146,3 @@ def test_what_another_thread_has_closed_is_closed(
     assert [type(error) for error in found] == [OSError]
     with pytest.raises(OSError, match="Bad file descriptor"):
         server.sendall(b"x")
-    other.close()

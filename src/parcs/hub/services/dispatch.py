@@ -237,13 +237,7 @@ class Dispatch:
                     await asyncio.sleep(gather_s)
                 batch = self._take_arrived()
                 try:
-                    try:
-                        await self._commit(batch)
-                    except errors.DatabaseUnavailableError:
-                        raise
-                    except Exception:
-                        logger.exception("a batch of results was not taken; each is tried by itself")
-                        await self._commit_apart(batch)
+                    await self._commit(batch)
                 except BaseException as error:
                     said = str(error) if isinstance(error, Exception) else "the hub was interrupted"
                     for each in batch:
@@ -292,6 +286,15 @@ class Dispatch:
         return batch
 
     async def _commit(self, batch: Sequence[Arrived]) -> None:
+        try:
+            await self._commit_whole(batch)
+        except errors.DatabaseUnavailableError:
+            raise
+        except Exception:
+            logger.exception("a batch of results was not taken; each is tried by itself")
+            await self._commit_apart(batch)
+
+    async def _commit_whole(self, batch: Sequence[Arrived]) -> None:
         """Results, and in the same transaction the next tasks for who sent them."""
         now = self._clock()
         sessions = list({each.session: None for each in batch})
