@@ -427,14 +427,15 @@ serve(Main())
 def test_a_cancelled_job_takes_its_points_along(shared: HubProcess, hub: Hub, tmp_path: Path) -> None:
     module = tmp_path / "sleepy"
     module.mkdir()
-    commands = 'command = "python point.py"\nrunner = "python runner.py"\n'
+    # Names that no other test's programs have: those of the Swarm's tests run meanwhile, and are processes here.
+    commands = 'command = "python sleepy_point.py"\nrunner = "python sleepy_runner.py"\n'
     (module / "parcs.toml").write_text(f'name = "sleepy"\n{commands}')
-    (module / "point.py").write_text(SLEEPY)
-    (module / "runner.py").write_text(STARTER)
+    (module / "sleepy_point.py").write_text(SLEEPY)
+    (module / "sleepy_runner.py").write_text(STARTER)
     number = int(shared.parcs("run", "./sleepy", "--hub", "own", "--detach", cwd=tmp_path))
     wait_until(lambda: "up" in hub.output(number, "stderr"), "its point is up", 20)
-    assert len(processes_with("point.py")) == 1
+    assert len(processes_with("sleepy_point.py")) == 1
     hub.cancel(number)
     wait_until(
-        lambda: not processes_with("point.py") and not processes_with("runner.py"), "all of it is dead", 3
+        lambda: not processes_with("sleepy_point.py") and not processes_with("sleepy_runner.py"), "all of it is dead", 3
     )
