@@ -288,8 +288,9 @@ class TcpChannel(base.Channel):
         begin = time.monotonic()
         count = -1
         try:
-            if self._is_brisk or deadline is not None:
-                count = self._look_again(sock, view, begin + (_AGAIN_S if self._is_brisk else 0.0))
+            is_brisk = self._is_brisk and not reader.is_in_large_body  # a stream needs the processor for itself
+            if is_brisk or deadline is not None:
+                count = self._look_again(sock, view, begin + (_AGAIN_S if is_brisk else 0.0))
             if count < 0 and (deadline is None or self._is_readable_by(sock, deadline, timeout)):
                 count = sock.recv_into(view)
         except BlockingIOError:

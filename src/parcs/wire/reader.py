@@ -52,6 +52,11 @@ class FrameReader:
         """Whether the stream could end here without tearing a frame."""
         return self._large is None and self._start == self._end
 
+    @property
+    def is_in_large_body(self) -> bool:
+        """Whether a body is on its way that has memory of its own."""
+        return self._large is not None
+
     def frames(self, data: bytes | memoryview) -> Iterator[Frame]:
         """Take bytes that somebody else has read, however many, and give the frames they complete."""
         view = memoryview(data)
