@@ -11,7 +11,10 @@ from concurrent.futures import Future
 
 import pytest
 
+from parcs import errors
+from parcs.channel import tls
 from parcs.channel.tls import TlsSocket
+from parcs.model.address import Address
 from parcs.swarm.__main__ import tls_context
 from parcs.swarm.deploy import new_certificate
 
@@ -104,6 +107,14 @@ def test_no_greeting_of_tls_is_refused(
     pair[1].shutdown(socket.SHUT_WR)
     with pytest.raises(OSError):  # ssl.SSLError is one
         made.result(5)
+
+
+def test_a_proxy_with_nobody_behind_it_is_no_server() -> None:
+    """Docker's listens before the container does: it takes a connection, and ends it."""
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        threading.Thread(target=lambda: proxy.accept()[0].close()).start()
+        with pytest.raises(errors.ChannelBrokenError):  # which is tried again; a wrong server is not
+            tls.dial(Address("127.0.0.1", proxy.getsockname()[1], "tls"), "", tls.ENGINE, 2.0)
 
 
 def test_who_says_nothing_is_given_up(

@@ -11,12 +11,12 @@ import hashlib
 import json
 import os
 import secrets
-import socket
 import time
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from parcs import errors
+from parcs.channel import tls
 from parcs.dockerapi import images, networks, nodes, services, tasks
 from parcs.dockerapi import secrets as swarm_secrets
 from parcs.dockerapi.client import Docker
@@ -180,7 +180,7 @@ def access(docker: Docker, service: services.Service) -> Access:
 
 
 def _wait(docker: Docker, service: services.Service, image: str) -> Access:
-    """Wait until the server's port answers."""
+    """Wait until the server answers."""
     fingerprint = service.labels[names.CERTIFICATE]
     token = keys.operator_token(nodes.manager_token(docker))
     deadline = time.monotonic() + _UP_S
@@ -190,7 +190,7 @@ def _wait(docker: Docker, service: services.Service, image: str) -> Access:
             machine = next(node for node in nodes.find(docker) if node.id == running.node)
             for host in dict.fromkeys(filter(None, (docker.host, machine.address))):
                 address = Address(host, names.OUTSIDE_PORT, "tls")
-                if _answers(address):
+                if _answers(address, fingerprint):
                     return Access(address, fingerprint, token)
         if time.monotonic() > deadline:
             why = (
@@ -212,12 +212,13 @@ def _task(docker: Docker, image: str = "") -> tasks.Task | None:
     return max(found, key=lambda task: task.created_at, default=None)
 
 
-def _answers(address: Address) -> bool:
+def _answers(address: Address, fingerprint: str) -> bool:
+    """Whether the server itself greets; Docker's proxy takes connections before anybody listens behind it."""
     try:
-        with socket.create_connection((address.host, address.port), timeout=1.0):
-            return True
-    except OSError:
+        tls.dial(address, fingerprint, tls.ENGINE, 1.0).close()
+    except (errors.ChannelError, errors.HandshakeError):
         return False
+    return True
 
 
 def _image(specification: dict[str, Any]) -> str:
