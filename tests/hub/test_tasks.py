@@ -436,6 +436,5 @@ def test_a_cancelled_job_takes_its_points_along(shared: HubProcess, hub: Hub, tm
     wait_until(lambda: "up" in hub.output(number, "stderr"), "its point is up", 20)
     assert len(processes_with("sleepy_point.py")) == 1
     hub.cancel(number)
-    wait_until(
-        lambda: not processes_with("sleepy_point.py") and not processes_with("sleepy_runner.py"), "all of it is dead", 3
-    )
+    theirs = ("sleepy_point.py", "sleepy_runner.py")
+    wait_until(lambda: not any(map(processes_with, theirs)), "all of it is dead", 3)

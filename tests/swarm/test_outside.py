@@ -12,6 +12,8 @@ from tests.swarm.conftest import ROOT, Cluster
 
 import parcs
 from parcs import errors
+from parcs.dockerapi import nodes, tasks
+from parcs.swarm import names, waves
 
 Make = Callable[..., Path]
 
@@ -106,10 +108,15 @@ def test_everything_works_through_the_relay(cluster: Cluster, module: Make) -> N
             raise AssertionError
 
 
-def test_many_points_call_at_once(cluster: Cluster) -> None:
+def test_more_points_than_start_at_a_time(cluster: Cluster) -> None:
+    """They come in waves, by a service that grows: none is started twice by that, and all answer."""
     cluster.parcs("module", "push", "echo")
+    count = min(waves.width_of(nodes.find(cluster.docker)) + 8, 100)
     with parcs.connect(cluster.url) as engine:
-        points = engine.run_all("echo", 24)
+        points = engine.run_all("echo", count, timeout=120)
         for i, point in enumerate(points):
             point.send(i)
-        assert [point.recv() for point in points] == list(range(24))
+        assert [point.recv() for point in points] == list(range(count))
+        assert [point.name for point in points] == [f"echo-{i}" for i in range(1, count + 1)]
+        made = [task.slot for task in tasks.find(cluster.docker, names.STEM + "=echo")]
+        assert sorted(made) == list(range(1, count + 1))

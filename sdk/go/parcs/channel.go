@@ -91,7 +91,7 @@ var began = time.Now()
 func now() int64 { return int64(time.Since(began)) }
 
 func newChannel(c connection, name, identity string, home home) *Channel {
-	tune(c.conn)
+	tune(c.conn, home.options().hostSilence)
 	made := &Channel{
 		name: name, identity: identity, home: home, conn: c.conn, peer: c.peer, reader: c.reader,
 		version1: c.peer.Protocol != wire.Protocol,

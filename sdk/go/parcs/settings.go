@@ -46,7 +46,7 @@ func readSettings(environment func(string) string) (settings, error) {
 		standard float64
 		least    float64
 	}{
-		{"PARCS_KEEPALIVE", &s.keepAlive, 1, 0},
+		{"PARCS_KEEPALIVE", &s.keepAlive, 5, 0},
 		{"PARCS_SILENCE", &s.silence, 60, 0.1},
 		{"PARCS_HOST_SILENCE", &s.hostSilence, 4, 0.5},
 		{"PARCS_START_TIMEOUT", &s.startTimeout, 60, 0.1},

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from parcs import errors
-from parcs.channel import base, dialer, waiting
+from parcs.channel import base, dialer, sockets, waiting
 from parcs.channel.keeper import Keeper
 from parcs.channel.listener import Listener
 from parcs.channel.tcp import Connection, Home, TcpChannel
@@ -185,14 +185,19 @@ class Endpoint:
             node=self.node,
         )
 
-    def _beat(self) -> None:
-        for channel in self.channels():
+    def _beat(self) -> bool:
+        """One beat for all; whether the next may be late: all wait for messages, and have for some time."""
+        channels = self.channels()
+        for channel in channels:
             try:
                 channel.beat()
             except errors.ParcsError:
                 continue  # the channel keeps its failure for its user
         for duty in self.on_beat:
             duty()
+        interval = self.settings.keepalive_s
+        may_be_late = not interval or interval >= 2 * sockets.CALM_TICK_S
+        return may_be_late and all(channel.is_calm for channel in channels)
 
 
 def _traffic(channel: TcpChannel, waits: str) -> Traffic:

@@ -1,7 +1,8 @@
 """The background beat of a program's channels.
 
 Twice a second each channel gets a chance to give a sign of life and to take in what came while nobody was
-receiving. One thread serves them all; it starts with the first channel and ends with `close`.
+receiving; every other second, once somebody has been waiting on each of them for long. One thread serves them all;
+it starts with the first channel and ends with `close`.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ from parcs.channel import sockets, waiting
 
 
 class Keeper:
-    """Calls ``beat`` each tick, on a thread of its own, from `start` until `close`."""
+    """Calls ``beat`` each tick, on a thread of its own, from `start` until `close`.
 
-    def __init__(self, beat: Callable[[], None]) -> None:
+    ``beat`` gives whether the next one may come after a longer tick (sockets.CALM_TICK_S).
+    """
+
+    def __init__(self, beat: Callable[[], bool]) -> None:
         self._beat = beat
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
@@ -38,5 +42,6 @@ class Keeper:
             thread.join(timeout=5.0)
 
     def _run(self) -> None:
-        while not self._over.wait(sockets.TICK_S):
-            self._beat()
+        is_calm = False
+        while not self._over.wait(sockets.CALM_TICK_S if is_calm else sockets.TICK_S):
+            is_calm = self._beat()

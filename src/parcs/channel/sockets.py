@@ -8,6 +8,7 @@ from what TCP_INFO says (linux/tcp.h, struct tcp_info).
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import select
 import socket
@@ -17,8 +18,11 @@ import time
 from typing import IO, Final
 
 TICK_S: Final = 0.5
+CALM_TICK_S: Final = 2.0
+"""The tick of a call that has been waiting for long: hundreds of idle points share a processor with busy ones."""
 
-_TICK: Final = struct.pack("ll", 0, int(TICK_S * 1e6))
+_PROBE_S: Final = 1
+_MOST_PROBES: Final = 127
 _TCP_INFO: Final = getattr(socket, "TCP_INFO", 11) if sys.platform == "linux" else None
 _RETRANSMITS, _PROBES, _LAST_DATA_SENT, _LAST_ACK_RECEIVED = 2, 3, 44, 56
 _UNANSWERED: Final = 3
@@ -26,17 +30,39 @@ _ROUND_TRIP_MS: Final = 250
 _SIOCOUTQ: Final = 0x5411
 
 
-def tune(sock: socket.socket) -> None:
-    """Set a connected socket up for a channel: no Nagle, kernel probes, calls that return each tick."""
+def tune(sock: socket.socket, host_silence_s: float) -> None:
+    """Set a connected socket up for a channel: no Nagle, kernel probes, calls that return each tick.
+
+    The kernel asks a quiet peer's each second: that wakes no process, so signs of life of the process itself can
+    be rare. A peer that answers none for ``host_silence_s`` is lost, as `silent_for` says of one that owes
+    acknowledgements.
+    """
     sock.setblocking(True)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (("TCP_KEEPIDLE", 2), ("TCP_KEEPINTVL", 1), ("TCP_KEEPCNT", 3)):
+    count = min(max(_UNANSWERED, int(host_silence_s / _PROBE_S) - 1), _MOST_PROBES)
+    for option, value in (("TCP_KEEPIDLE", _PROBE_S), ("TCP_KEEPINTVL", _PROBE_S), ("TCP_KEEPCNT", count)):
         if hasattr(socket, option):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
     # The calls stay blocking (one system call a message) and come back with EAGAIN each tick.
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TICK)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TICK)
+    set_receive_tick(sock, TICK_S)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(TICK_S))
+
+
+def set_receive_tick(sock: socket.socket, tick_s: float) -> None:
+    """How long a blocking call waits for something to come before it returns with EAGAIN."""
+    with contextlib.suppress(OSError):  # another thread has closed it: the call says so itself
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(tick_s))
+
+
+def wake(sock: socket.socket) -> None:
+    """Have every call that is blocked on a socket return: nothing comes or goes through it any more."""
+    with contextlib.suppress(OSError):  # it is closed already
+        sock.shutdown(socket.SHUT_RDWR)
+
+
+def _timeval(seconds: float) -> bytes:
+    return struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
 
 
 def address_towards(host: str, port: int) -> str:

@@ -4,8 +4,9 @@ The thread that calls `recv` reads the socket itself, and the one that calls `se
 stands between a message and its user, which is what keeps a round trip near that of bare sockets. What
 has to happen while nobody calls is done by the keeper (keeper.py) through `beat`.
 
-A blocked call wakes each half second (sockets.TICK_S) to look at three things: whether the peer's machine
-and process are alive, and whether everybody waits for everybody (waiting.py).
+A blocked call wakes each half second (sockets.TICK_S; one that has waited for some seconds, every other second) to
+look at three things: whether the peer's machine and process are alive, and whether everybody waits for everybody
+(waiting.py).
 
 Who waits on the sockets of several channels (wait_any, a pool) counts itself in ``watchers`` first: then the
 keeper reads nothing ahead, which would leave a message here and its socket silent.
@@ -32,6 +33,8 @@ _JOIN_UP_TO: Final = 64 * 1024
 _READ_AHEAD: Final = 1 << 20
 _AHEAD_FRAMES: Final = 4096
 _BEAT_TAKES_S: Final = 0.02
+_CALM_AFTER: Final = 6
+"""Ticks without a message, after which `recv` wakes more rarely."""
 _BRISK_S: Final = 0.0005
 """An answer that took less than this: the next one is looked for again and again before `recv` sleeps."""
 _AGAIN_S: Final = 0.0002
@@ -88,7 +91,8 @@ class TcpChannel(base.Channel):
         self.sent = self.received = self._bytes_sent = self._bytes_received = 0
         self._waited_s = 0.0
         self._is_brisk = False
-        sockets.tune(connection.sock)
+        self._empty_ticks = 0
+        sockets.tune(connection.sock, home.settings.host_silence_s)
 
     # --- sending ---------------------------------------------------------------------------------
 
@@ -194,6 +198,8 @@ class TcpChannel(base.Channel):
                     if not self._fill(deadline, timeout):
                         ticked = True
                     continue
+                if self._empty_ticks:
+                    self._end_calm()
                 if frame.tag == header.CONTROL:
                     return handover.take_over(self, control.parse(frame.body))
                 return self._value(frame, begin)
@@ -288,7 +294,8 @@ class TcpChannel(base.Channel):
         begin = time.monotonic()
         count = -1
         try:
-            is_brisk = self._is_brisk and not reader.is_in_large_body  # a stream needs the processor for itself
+            # A stream needs the processor for itself.
+            is_brisk = self._is_brisk and not reader.is_in_large_body
             if is_brisk or deadline is not None:
                 count = self._look_again(sock, view, begin + (_AGAIN_S if is_brisk else 0.0))
             if count < 0 and (deadline is None or self._is_readable_by(sock, deadline, timeout)):
@@ -312,7 +319,16 @@ class TcpChannel(base.Channel):
             raise self._ended(reader)
         if deadline is None:  # who waits for a limited time is in no deadlock
             self._look_around(sock, sending=False)
+            self._empty_ticks += 1
+            if self._empty_ticks == _CALM_AFTER:
+                sockets.set_receive_tick(sock, sockets.CALM_TICK_S)
         return False
+
+    def _end_calm(self) -> None:
+        """A message has come after empty ticks: the next one may be waited for with short ones again."""
+        if self.is_calm and self.connection is not None:
+            sockets.set_receive_tick(self.connection.sock, sockets.TICK_S)
+        self._empty_ticks = 0
 
     @staticmethod
     def _look_again(sock: socket.socket, view: memoryview, until: float) -> int:
@@ -395,6 +411,11 @@ class TcpChannel(base.Channel):
         lost = isinstance(self._failure, errors.EndOfChannelError | errors.ChannelBrokenError)
         return self._peer_said_bye or lost
 
+    @property
+    def is_calm(self) -> bool:
+        """Whether somebody has been waiting here for a message for long."""
+        return self._empty_ticks >= _CALM_AFTER
+
     def beat(self) -> None:
         """One beat of the keeper: a sign of life if it is due, and what came while nobody received."""
         if self.connection is None or self._failure is not None:
@@ -405,7 +426,11 @@ class TcpChannel(base.Channel):
             self._send_keepalive()
         connection = self.connection
         if connection is not None:
-            self._check_alive(connection.sock)
+            try:
+                self._check_alive(connection.sock)
+            except errors.ParcsError:
+                sockets.wake(connection.sock)  # who is blocked on it may be in the middle of a long tick
+                raise
         if not self.watchers and self.receive_lock.acquire(blocking=False):
             try:
                 self._read_ahead()
@@ -469,7 +494,8 @@ class TcpChannel(base.Channel):
 
     def install(self, connection: Connection) -> None:
         """Go on over another connection, after the peer handed its end on."""
-        sockets.tune(connection.sock)
+        sockets.tune(connection.sock, self.home.settings.host_silence_s)
+        self._empty_ticks = 0
         self.peer = connection.peer
         self.sent = self.received = 0
         self._heard = time.monotonic()

@@ -222,7 +222,10 @@ def dial(address: Address, fingerprint: str, purpose: str, timeout_s: float) -> 
     try:
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = TlsSocket(plain, context, is_server=False)
-    except (ssl.SSLZeroReturnError, ssl.SSLEOFError) as error:  # Docker's proxy, when the server is not up yet
+    except (
+        ssl.SSLZeroReturnError,
+        ssl.SSLEOFError,
+    ) as error:  # Docker's proxy, when the server is not up yet
         plain.close()
         raise errors.ChannelBrokenError(f"{address} closed the connection in the greeting") from error
     except ssl.SSLError as error:

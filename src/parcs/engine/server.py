@@ -35,6 +35,8 @@ _MOST_UNSENT = 64 << 20
 _LARGEST_REQUEST = 256 << 20
 """Bytes: a job's result may be large, nothing else is."""
 _TICK_S = 0.25
+_KEEP_S = 1.0
+"""How often each program's connection is looked at: whether it lives, and whether it has to be shown that we do."""
 
 
 class Directory(Protocol):
@@ -158,7 +160,7 @@ class EngineServer:
         self._calls: deque[Callable[[], object]] = deque()
         self._later: list[tuple[float, Callable[[], object]]] = []
         self._over = threading.Event()
-        self._looked = time.monotonic()
+        self._looked = self._kept = time.monotonic()
         self.watch(self._sock, self._accept)
         self.watch(self._woken, self._call)
         backend.attach(self)
@@ -238,6 +240,9 @@ class EngineServer:
         self._later = [entry for entry in self._later if entry[0] > now]
         for function in due:
             self._guard(function)
+        if now - self._kept < min(_KEEP_S, self._settings.keepalive_s or _KEEP_S):
+            return
+        self._kept = now
         for session in list(self._sessions.values()):
             if session.machine.is_done:
                 self._keep(session, now)
@@ -276,7 +281,7 @@ class EngineServer:
             time.sleep(0.01)
             return
         sock.setblocking(False)
-        sockets.tune(sock)
+        sockets.tune(sock, self._settings.host_silence_s)
         sock.setblocking(False)
         machine = AcceptorV2(self.directory.token, self._hello)
         machine.start()

@@ -3,7 +3,7 @@
 Each comes from an environment variable and has a default that suits most programs:
 
     PARCS_FRAME_LIMIT    1GiB   the largest message, in either direction
-    PARCS_KEEPALIVE      1      seconds between signs of life on a quiet channel
+    PARCS_KEEPALIVE      5      seconds between signs of life on a quiet channel
     PARCS_SILENCE        60     seconds without a sign of life after which a process counts as dead
     PARCS_HOST_SILENCE   4      seconds without an acknowledgement after which a machine counts as dead
     PARCS_START_TIMEOUT  60     seconds a started point has to call back
@@ -50,7 +50,7 @@ class Settings(NamedTuple):
     """
 
     frame_limit: int = 1 << 30
-    keepalive_s: float = 1.0
+    keepalive_s: float = 5.0
     silence_s: float = 60.0
     host_silence_s: float = 4.0
     start_timeout_s: float = 60.0

@@ -1,6 +1,7 @@
 """Points as containers of a Swarm: the engine server's backend there, put together from its parts.
 
     starter     from a request to a service
+    waves       a large group, some at a time
     warm        points that wait
     lives       what becomes of them
     output      what they print
@@ -26,6 +27,7 @@ from parcs.swarm.resolve import Resolver
 from parcs.swarm.starter import Starter
 from parcs.swarm.state import State
 from parcs.swarm.warm import WarmPoints
+from parcs.swarm.waves import Waves
 
 
 class SwarmBackend:
@@ -41,7 +43,8 @@ class SwarmBackend:
         self._state = State(docker, jobs, resolver, engine, relay, self._on_watched)
         self.output = Output(self._state)
         self.lives = Lives(self._state, self.output)
-        self.starter = Starter(self._state, self.output)
+        self.waves = Waves(self._state)
+        self.starter = Starter(self._state, self.output, self.waves)
         self.warm_points = WarmPoints(self._state, self.output, self.lives, self.starter)
         self._recovery = Recovery(self._state, self.output, self.warm_points)
 
@@ -84,4 +87,8 @@ class SwarmBackend:
         self._state.watcher.hurry(1.0)
 
     def _on_watched(self, found: list[Task], machines: list[Node], asked_at: float) -> None:
-        self._state.server.call_soon(lambda: self.lives.take_watched(found, machines, asked_at))
+        def conclude() -> None:
+            self.lives.take_watched(found, machines, asked_at)
+            self.waves.go_on()
+
+        self._state.server.call_soon(conclude)

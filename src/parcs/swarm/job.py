@@ -79,6 +79,7 @@ class Group:
         is_borrowed: its members belong to the service of a warm group, which is removed with that.
         pool: whose points these are, while they wait.
         stopping_at: when the service is to be removed whatever its points do; None while it is wanted.
+        asked: how many replicas its service has been asked for: a large group starts in waves.
     """
 
     def __init__(
@@ -94,6 +95,8 @@ class Group:
         self.key, self.service, self.module, self.launcher = key, service, module, launcher
         self.creator, self.protocol = creator, protocol
         self.members = {slot: Member(name, key) for slot, name in enumerate(members, 1)}
+        self.asked = len(self.members)
+        self.is_growing = False
         self.language = ""
         self.is_dropped = False
         self.sessions: list[Any] = []
@@ -111,6 +114,11 @@ class Group:
     def is_over(self) -> bool:
         """Whether all of its points have ended."""
         return all(member.is_over for member in self.members.values())
+
+    @property
+    def begun(self) -> int:
+        """How many of its points run, or have run."""
+        return sum(member.is_over or member.state == "running" for member in self.members.values())
 
     def member(self, name: str) -> Member | None:
         """The point of that name, if it is one of these."""

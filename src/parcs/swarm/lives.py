@@ -139,7 +139,7 @@ class Lives:
             for slot, member in group.members.items():
                 if member.is_over or (group.key, slot) in seen:
                     continue
-                if group.is_removed or is_old:
+                if group.is_removed or (is_old and slot <= group.asked):
                     whose, within = member.taken_by or (job, group)
                     self._end_member(whose, within, member, _vanished(member))
             if any((group.key, slot) in seen for slot in group.members):

@@ -58,6 +58,7 @@ class Recovery:
             labels[names.GROUP], service.name, labels.get(names.MODULE, ""), labels.get(names.LAUNCHER, ""),
             labels.get(names.CREATOR, ""), members, int(labels.get(names.PROTOCOL, 2)),
         )  # fmt: skip
+        group.asked = int(service.spec["Mode"]["Replicated"]["Replicas"])
         self._state.groups[group.key] = (job, group)
         if is_runner:
             job.runner_group = group

@@ -106,7 +106,7 @@ class Relay:
         with self._changed:
             self._count += 1
         try:
-            sockets.tune(sock)
+            sockets.tune(sock, self._settings.host_silence_s)
             sock.settimeout(self._settings.handshake_timeout_s)
             serve(sock)
         except errors.AuthenticationError as error:

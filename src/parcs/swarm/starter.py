@@ -22,6 +22,7 @@ from parcs.swarm.job import Group, Job
 from parcs.swarm.output import Output
 from parcs.swarm.resolve import Resolved
 from parcs.swarm.state import HURRY_S, SUSPECT_S, State
+from parcs.swarm.waves import Waves
 
 logger = logging.getLogger("parcs.engine")
 
@@ -32,8 +33,8 @@ _KEEP_S: Final = 7 * 86400.0
 class Starter:
     """Starts groups of points, and runners."""
 
-    def __init__(self, state: State, output: Output) -> None:
-        self._state, self._output = state, output
+    def __init__(self, state: State, output: Output, waves: Waves) -> None:
+        self._state, self._output, self._waves = state, output, waves
         self._starts: dict[str, Answer] = {}
 
     def start(self, space: ControlSpace, request: contract.Start, creator: str) -> Answer:
@@ -173,9 +174,10 @@ class Starter:
     ) -> None:
         """Have a group's service made: ``future`` gets ``answer``, or the error after ``undo``."""
         self._state.groups[group.key] = (job, group)
+        group.asked = self._waves.first(launch.replicas)
 
         def make() -> None:
-            wanted = spec.service(launch, names.NETWORK)
+            wanted = spec.service(launch._replace(replicas=group.asked), names.NETWORK)
             services.ensure(self._state.docker, wanted, self._state.resolver.credentials(launch.image))
 
         def made(_: object) -> None:
