@@ -190,7 +190,7 @@ class Lab:
             tell("making the base image (once; about a minute)")
         image = base_image.ensure()
         begin = time.monotonic()
-        if not network.make_room_for_neighbours():
+        if not network.make_room_for_many():
             tell("the kernel's limits cannot be raised: more than about 250 points will not reach each other")
         self.folder.mkdir(parents=True)
         self.network.create()

@@ -15,8 +15,14 @@ from parcs.lab import system
 
 BRIDGE = "br0"
 _FIRST_NODE = 11
-_NEIGHBOURS = Path("/proc/sys/net/ipv4/neigh/default")
-_NEIGHBOUR_LIMITS = {"gc_thresh3": 16384, "gc_thresh2": 8192, "gc_thresh1": 4096}
+_KERNEL = Path("/proc/sys")
+_KERNEL_LIMITS = {
+    "net/ipv4/neigh/default/gc_thresh3": 16384,
+    "net/ipv4/neigh/default/gc_thresh2": 8192,
+    "net/ipv4/neigh/default/gc_thresh1": 4096,
+    # Docker follows a container's output with one; without, it looks at the file five times a second.
+    "fs/inotify/max_user_instances": 8192,
+}
 
 
 class Network:
@@ -126,17 +132,17 @@ class Network:
         system.run("ip", "-n", self.hub, *words)
 
 
-def make_room_for_neighbours() -> bool:
-    """Raise the limits of the kernel's table of neighbours, which all nodes of a lab share; False if it cannot be.
+def make_room_for_many() -> bool:
+    """Raise the limits that all nodes of a lab share, for they share a kernel; False if they cannot be raised.
 
     On every node an overlay network keeps an entry for each container of every other: the usual 1,024 are spent at
     about 250 containers on 4 nodes, and what comes later is not reached. Never lowered, nor put back: other labs
     may be up.
     """
     try:
-        for name, wanted in _NEIGHBOUR_LIMITS.items():
-            if int((_NEIGHBOURS / name).read_text()) < wanted:
-                (_NEIGHBOURS / name).write_text(str(wanted))
+        for name, wanted in _KERNEL_LIMITS.items():
+            if int((_KERNEL / name).read_text()) < wanted:
+                (_KERNEL / name).write_text(str(wanted))
     except OSError:
         return False
     return True
