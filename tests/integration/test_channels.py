@@ -167,7 +167,7 @@ PEER = """
 import sys
 from parcs.channel import Endpoint
 from parcs.model.settings import Settings
-endpoint = Endpoint("peer", b"token", Settings())
+endpoint = Endpoint("peer", b"token", Settings(keepalive_s=1.0))
 channel = endpoint.dial(sys.argv[1], "link", "peer", "tester")
 channel.send("up")
 channel.recv()
@@ -208,6 +208,42 @@ def test_a_stopped_peer_is_noticed_by_its_silence(net: Net) -> None:
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.fixture
+def soon_calm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for a tick waits calmly from then on, and wakes by itself only after a minute."""
+    monkeypatch.setattr("parcs.channel.tcp._CALM_AFTER", 1)
+    monkeypatch.setattr(sockets, "CALM_TICK_S", 60.0)
+
+
+@pytest.mark.usefixtures("soon_calm")
+def test_a_calm_receiver_is_woken_when_its_peer_is_lost(net: Net) -> None:
+    channel, process = peer_process(net, silence_s=0.5)
+    try:
+        process.send_signal(signal.SIGSTOP)
+        begin = time.monotonic()
+        with pytest.raises(errors.PeerSilentError, match="no sign of life from peer"):
+            channel.recv()
+        assert time.monotonic() - begin < 10
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.usefixtures("soon_calm")
+def test_a_calm_receiver_gets_a_message_at_once_and_is_calm_no_more(net: Net) -> None:
+    a, b = net.pair()
+    got: list[Any] = []
+    receiver = in_thread(lambda: got.append(a.recv()))
+    wait_until(lambda: a.is_calm, "it waits calmly")
+    b.send("at last")
+    receiver.join(1)
+    assert got == ["at last"]
+    assert not a.is_calm
+    assert a.connection is not None
+    tick = struct.unpack("ll", a.connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16))
+    assert tick == (0, 500_000)  # microseconds; the kernel rounds to its own ticks, of which this is a multiple
 
 
 def test_a_busy_peer_that_does_not_read_is_not_taken_for_dead(net: Net) -> None:

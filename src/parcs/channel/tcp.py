@@ -198,8 +198,6 @@ class TcpChannel(base.Channel):
                     if not self._fill(deadline, timeout):
                         ticked = True
                     continue
-                if self._empty_ticks:
-                    self._end_calm()
                 if frame.tag == header.CONTROL:
                     return handover.take_over(self, control.parse(frame.body))
                 return self._value(frame, begin)
@@ -208,6 +206,8 @@ class TcpChannel(base.Channel):
                 self.home.waits.check_verdict()
             raise
         finally:
+            if ticked:
+                self._end_calm()
             self.receive_lock.release()
             if ticked:
                 self.home.waits.end()
@@ -325,7 +325,7 @@ class TcpChannel(base.Channel):
         return False
 
     def _end_calm(self) -> None:
-        """A message has come after empty ticks: the next one may be waited for with short ones again."""
+        """Nobody waits here any more: the next message is waited for with short ticks again."""
         if self.is_calm and self.connection is not None:
             sockets.set_receive_tick(self.connection.sock, sockets.TICK_S)
         self._empty_ticks = 0

@@ -74,5 +74,5 @@ class Waves:
 
 def _tell_failure(group: Group, done: Future[Any]) -> None:
     error = done.exception()
-    if error is not None:
+    if error is not None and not group.is_removed:
         logger.warning("%s could not grow yet: %s", group.service, error)
