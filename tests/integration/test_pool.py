@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -11,11 +12,14 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, as_completed, wait
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy
 import pytest
 
 from parcs import Pool, errors, map_reduce
+from parcs.pool.receiver import Receiver
 from tests.conftest import wait_until
 
 
@@ -159,6 +163,26 @@ def test_a_task_that_kills_its_workers_ends_in_an_error_and_harms_no_other() -> 
         with pytest.raises(errors.WorkerLostError, match="exited with status 3"):
             bad.result(30)
         assert [f.result(30) for f in good + more] == [n * n for n in range(20)] * 2
+
+
+def test_a_worker_that_is_dead_when_it_comes_leaves_nothing_behind() -> None:
+    """The next one's socket has its number."""
+
+    def receive(channel: Any) -> bool:
+        channel.connection.sock.close()
+        return False
+
+    receiver = Receiver(lambda: True, receive, lambda: None)
+    numbers = set()
+    for _ in range(3):
+        near, far = socket.socketpair()
+        numbers.add(near.fileno())
+        channel: Any = SimpleNamespace(connection=SimpleNamespace(sock=near), watchers=0, is_over=False)
+        receiver.add(channel, channel)
+        wait_until(lambda sock=near: sock.fileno() < 0, "it has been looked at")
+        far.close()
+    assert len(numbers) == 1
+    receiver.close()
 
 
 def test_retries_zero_never_runs_a_task_twice(tmp_path: Path) -> None:

@@ -151,5 +151,8 @@ class Receiver:
             channel, source = self._new.popleft()
             if channel.connection is not None:
                 watched = (channel, source)
-                self._selector.register(channel.connection.sock, selectors.EVENT_READ, watched)
-                self._receive(source)  # what came before the keeper knew that this channel is watched
+                sock = channel.connection.sock
+                self._selector.register(sock, selectors.EVENT_READ, watched)
+                # What came before the keeper knew that this channel is watched; or its end, already.
+                if not self._receive(source):
+                    self._selector.unregister(sock)
