@@ -222,11 +222,8 @@ def dial(address: Address, fingerprint: str, purpose: str, timeout_s: float) -> 
     try:
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = TlsSocket(plain, context, is_server=False)
-    except (
-        ssl.SSLZeroReturnError,
-        ssl.SSLEOFError,
-    ) as error:  # Docker's proxy, when the server is not up yet
-        plain.close()
+    except (ssl.SSLZeroReturnError, ssl.SSLEOFError) as error:
+        plain.close()  # Docker's proxy does so while no server is up behind it: worth another try
         raise errors.ChannelBrokenError(f"{address} closed the connection in the greeting") from error
     except ssl.SSLError as error:
         plain.close()
