@@ -243,10 +243,7 @@ def test_a_calm_receiver_gets_a_message_at_once_and_is_calm_no_more(net: Net) ->
     assert not a.is_calm
     assert a.connection is not None
     tick = struct.unpack("ll", a.connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16))
-    assert tick == (
-        0,
-        500_000,
-    )  # microseconds; the kernel rounds to its own ticks, of which this is a multiple
+    assert tick == (0, 500_000)  # seconds and microseconds
 
 
 def test_a_busy_peer_that_does_not_read_is_not_taken_for_dead(net: Net) -> None:

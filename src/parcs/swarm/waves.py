@@ -50,9 +50,10 @@ class Waves:
 
     def _grow(self, group: Group) -> None:
         width = width_of(self._state.nodes.values())
-        wanted = min(len(group.members), group.begun + width)
-        if wanted - group.asked < min(len(group.members) - group.asked, _REFILL * width):
+        missing, room = len(group.members) - group.asked, group.begun + width - group.asked
+        if room < min(missing, _REFILL * width):
             return
+        wanted = group.asked + min(missing, room)
         group.is_growing = True
 
         def then(_: object) -> None:
